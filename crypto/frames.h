@@ -1,0 +1,80 @@
+// Frames: the unit of sealing. A frame is some plaintext (64 pages, a piece of
+// a page table …) sealed with the job's key, so that whoever has not the key
+// learns nothing but its length, and whoever changes a bit of it is found out.
+//
+// Nonces. A frame's nonce is its pack's random 128-bit id and its number in the
+// pack (and the frame's kind, see below). A pack id is drawn fresh for each pack
+// that is begun, also when an aborted version is tried again, and within a pack
+// a number is used once: so under one data key no nonce comes back, without any
+// state that a crash or a copy of the store could roll back. 128 random bits
+// make a collision of pack ids unthinkable, and each kind of frame has a key of
+// its own, derived from the data key, so that a page frame never opens as a table.
+#pragma once
+
+#include <memory>
+
+#include "crypto/secret_bytes.h"
+#include "crypto/suite.h"
+
+namespace ckptfs {
+
+using PackId = std::array<uint8_t, 16>;
+
+struct FrameId {
+  PackId pack{};
+  uint64_t number = 0;
+};
+
+// What a frame holds; each kind has its own derived key.
+enum class FrameKind : uint8_t {
+  kPages = 1,  // pages of the job
+  kTable = 2,  // a piece of a sealed page table
+};
+
+inline constexpr size_t kTagBytes = 32;  // both suites reserve this many (Poly1305's 16 are padded with zeros, checked)
+
+PackId RandomPackId();
+
+// Seals and opens frames of one job. Immutable after making; thread-safe.
+class FrameCipher {
+ public:
+  // `data_key` is kDataKeyBytes long (crypto/data_key.h); borrowed for the call only.
+  static Result<std::unique_ptr<FrameCipher>> Make(Suite suite, const SecretBytes& data_key);
+  ~FrameCipher();
+
+  // Encrypts in place: `frame` is plaintext followed by kTagBytes of room.
+  void SealInPlace(FrameKind kind, const FrameId& id, MutableBytes frame) const;
+  // Opens `sealed` (ciphertext and tag) into `plain`, which is exactly kTagBytes
+  // shorter; they may be the same start of memory.
+  // Errors: kCorrupt if the tag does not verify; `plain` is then all zeros.
+  Result<void> Open(FrameKind kind, const FrameId& id, Bytes sealed, MutableBytes plain) const;
+
+  Suite suite() const { return suite_; }
+
+ private:
+  struct Keys;
+  FrameCipher(Suite suite, std::unique_ptr<Keys> keys);
+  Suite suite_;
+  std::unique_ptr<Keys> keys_;
+};
+
+// A page's fingerprint: 16 bytes keyed with the job's key, equal exactly when
+// two pages are. Never stored outside the sealed page table: with AEGIS it is a
+// MAC under a fixed nonce, which is sound only while the tags stay secret.
+using Fingerprint = std::array<uint8_t, 16>;
+
+class Fingerprinter {
+ public:
+  static Result<std::unique_ptr<Fingerprinter>> Make(Suite suite, const SecretBytes& data_key);
+  ~Fingerprinter();
+  // `page` is exactly kPageBytes long. Thread-safe.
+  Fingerprint Of(Bytes page) const;
+
+ private:
+  struct Key;
+  Fingerprinter(Suite suite, std::unique_ptr<Key> key);
+  Suite suite_;
+  std::unique_ptr<Key> key_;
+};
+
+}  // namespace ckptfs
