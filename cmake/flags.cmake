@@ -31,6 +31,12 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     list(APPEND ckptfs_warnings -Wno-maybe-uninitialized)
   endif()
 endif()
+if(CKPTFS_WERROR AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  # What the optimiser believes of inlined standard containers differs from GCC to GCC, and is
+  # wrong often: seen, but no reason to fail.
+  list(APPEND ckptfs_warnings
+    -Wno-error=array-bounds -Wno-error=stringop-overflow -Wno-error=stringop-overread)
+endif()
 if(CKPTFS_WERROR)
   list(APPEND ckptfs_c_warnings -Werror)
   list(APPEND ckptfs_warnings -Werror)
