@@ -108,6 +108,8 @@ struct AgentOptions {
   std::string work_dir;   // private folder in memory for checkpointers' sockets; exists
   EventLog* events = nullptr;  // borrowed
   const Log* log = nullptr;    // borrowed
+  // The clock of policy intervals; tests put their own. Empty: steady_clock. Thread-safe.
+  std::function<std::chrono::steady_clock::time_point()> now;
 };
 
 class Agent {
@@ -161,7 +163,8 @@ class Agent {
   // --- texts
   virtual Result<std::string> JobErrors(std::string_view job, const Caller& caller) const = 0;
   virtual std::string NodeErrors(const Caller& caller) const = 0;
-  // Also for commands that fs/ refuses to parse; `job` empty: node only.
+  // For what fs/ refuses to parse or to do: what Execute fails with is noted already. `job` empty:
+  // the node's log only, and only root reads it there; else the job's owner as well.
   virtual void NoteError(std::string_view job, std::string_view command, const Error& error) = 0;
   virtual Result<std::string> UnitLog(std::string_view job, std::string_view unit,
                                       const Caller& caller) const = 0;
@@ -173,6 +176,13 @@ class Agent {
   virtual Result<void> CheckImageAccess(std::string_view job, std::optional<uint64_t> version,
                                         const Caller& caller) const = 0;
   virtual Result<void> DeleteVersion(std::string_view job, uint64_t version, const Caller& c) = 0;
+  // Store::MakeIncoming, Admit and RemoveIncoming for `caller`, to whom the image then belongs.
+  // Use these, not the store's own: they keep whose it is and write the events. A name that has
+  // images or a job of another user is kNotYours.
+  virtual Result<void> MakeIncoming(std::string_view job, uint64_t version, const Caller& c) = 0;
+  virtual Result<VersionInfo> AdmitImage(std::string_view job, uint64_t version,
+                                         const Caller& c) = 0;
+  virtual Result<void> RemoveIncoming(std::string_view job, uint64_t version, const Caller& c) = 0;
   virtual Store& store() = 0;
   virtual EventLog& events() = 0;
 };
