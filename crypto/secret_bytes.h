@@ -1,6 +1,10 @@
 // SecretBytes: keys and passphrases. Locked in memory, left out of core dumps,
 // wiped when freed, movable only, and without a formatter, so that logging one
 // does not compile.
+//
+// Each one takes whole pages between two inaccessible ones: memory is locked by
+// the page, and RLIMIT_MEMLOCK (often 8 MiB, 2048 pages) counts them. So what
+// belongs together is kept in one SecretBytes, as all derived keys of a job are.
 #pragma once
 
 #include <cstddef>
@@ -13,7 +17,11 @@ namespace ckptfs {
 // Once, before anything else of crypto/; initialises libsodium. Idempotent.
 Result<void> InitCrypto();
 
-// No core dumps and no ptrace by our own user: PR_SET_DUMPABLE 0, RLIMIT_CORE 0.
+// No core dumps of this process and no ptrace by our own user: PR_SET_DUMPABLE 0
+// and a soft RLIMIT_CORE of 0. For the daemon's start, before it has secrets.
+// What follows from it: our files in /proc belong to root, so without privileges
+// some of /proc/self cannot be opened any more; and children inherit the limit
+// (not the other, which ends at an exec): put it back for a job that is started.
 Result<void> ForbidCoreDumps();
 
 class SecretBytes {
@@ -23,7 +31,7 @@ class SecretBytes {
   static Result<SecretBytes> Copy(Bytes bytes);
   static Result<SecretBytes> Zeros(size_t size_bytes);
 
-  SecretBytes(SecretBytes&& other) noexcept;
+  SecretBytes(SecretBytes&& other) noexcept;  // leaves `other` empty
   SecretBytes& operator=(SecretBytes&& other) noexcept;
   ~SecretBytes();
 
@@ -33,6 +41,7 @@ class SecretBytes {
 
  private:
   SecretBytes(uint8_t* data, size_t size_bytes) : data_(data), size_bytes_(size_bytes) {}
+  void Free();
   uint8_t* data_ = nullptr;
   size_t size_bytes_ = 0;
 };
