@@ -66,12 +66,18 @@ class CancelToken {
   Fd event_;
 };
 
-// Progress of a phase: written by the checkpointer's and the store's threads,
-// read by anyone. Bytes are of the job's image before sealing.
+// Progress of a phase, read by anyone. Bytes are of the job's image before
+// sealing: the checkpointer estimates the total, the sink or source counts what
+// has passed.
 struct Progress {
   std::atomic<uint64_t> bytes_done{0};
   std::atomic<uint64_t> bytes_total{0};  // an estimate; 0: unknown
 };
+
+// What becomes of established TCP connections. kKeep needs a checkpointer with
+// the capability `tcp` and both ends saved together; with kClose the program
+// finds its connections reset after a restart. Listening sockets are always kept.
+enum class Tcp { kClose, kKeep };
 
 // One unit's processes, as the agent knows them.
 struct UnitProcesses {
@@ -86,6 +92,7 @@ struct SaveRequest {
   std::string job, unit;          // for messages only
   UnitProcesses processes;
   bool leave_running = true;      // false: the tree ends at Resume(kEnd)
+  Tcp tcp = Tcp::kClose;
   std::string work_dir;           // private folder in memory (tmpfs), exists, owned by the job's owner
   std::shared_ptr<CancelToken> cancel;
   Progress* progress = nullptr;   // borrowed until the Saving ends
@@ -125,7 +132,8 @@ class Saving {
   // (kGoOn is how such a request is undone after a commit that failed). Waits
   // until that has happened.
   virtual Result<void> Resume(AfterCheckpoint after) = 0;
-  // How long the unit has stood still so far, by the best knowledge there is.
+  // How long the unit has stood still so far, by the best knowledge there is:
+  // measured from outside, from just before the freeze, so it errs upwards.
   virtual std::chrono::nanoseconds standstill() const = 0;
 };
 
@@ -135,6 +143,7 @@ struct RebuildRequest {
   std::string job, unit;
   Credentials owner;             // of the requester: what is restored never exceeds it
   Pids pids = Pids::kSame;
+  Tcp tcp = Tcp::kClose;
   std::string work_dir;          // as in SaveRequest
   std::string cgroup_procs;      // path of a cgroup.procs to start in; empty: ours
   std::shared_ptr<CancelToken> cancel;
@@ -166,7 +175,8 @@ class Checkpointer {
   virtual Result<std::unique_ptr<Saving>> Prepare(SaveRequest request) = 0;
   virtual Result<std::unique_ptr<Rebuilding>> PrepareRebuild(RebuildRequest request) = 0;
   // Brings a unit to a standstill outside of any checkpoint, and lets it go on
-  // (the commands `suspend` and `resume`). Idempotent.
+  // (the commands `suspend` and `resume`). Idempotent. Processes that were stopped
+  // before Suspend stay so, as long as this object lives in between.
   virtual Result<void> Suspend(const UnitProcesses& unit) = 0;
   virtual Result<void> Unsuspend(const UnitProcesses& unit) = 0;
   // The unit's processes, all of them, end now. Waits until they are gone.

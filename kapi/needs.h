@@ -1,0 +1,37 @@
+// What a process tree needs from the node that it is restarted on.
+#pragma once
+
+#include <sys/types.h>
+
+#include <compare>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/guarded.h"
+#include "base/process.h"
+#include "kapi/checkpointer.h"
+
+namespace ckptfs {
+
+// Remembers build ids between checkpoints, so that only new files are read.
+class NeedsReader {
+ public:
+  Result<Needs> Read(const std::vector<ProcessInfo>& tree);
+
+ private:
+  struct FileKey {
+    dev_t device;
+    ino_t inode;
+    int64_t modified_ns;
+    friend auto operator<=>(const FileKey&, const FileKey&) = default;
+  };
+  std::string BuildIdOf(const std::string& magic_link);
+
+  Guarded<std::map<FileKey, std::string>> build_ids_;  // "" for files without one
+};
+
+// The GNU build id in the notes of an ELF file's start; "" if there is none there.
+std::string ParseBuildId(Bytes file);
+
+}  // namespace ckptfs

@@ -1,0 +1,85 @@
+#include "tests/kapi/running_program.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdlib>
+
+#include "kapi/tree_control.h"
+
+namespace ckptfs {
+
+TestDir::TestDir(uid_t uid, gid_t gid) {
+  char name[] = "/dev/shm/ckptfs-test-XXXXXX";
+  path_ = ::mkdtemp(name);
+  EXPECT_EQ(::chown(path_.c_str(), uid, gid), 0);
+}
+
+TestDir::~TestDir() { EXPECT_TRUE(RemoveTree(kCwd, path_).ok()); }
+
+void PauseBriefly() { ::poll(nullptr, 0, 2); }
+
+int64_t NowMs() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+RunningProgram::RunningProgram(const std::vector<std::string>& argv, ChildOptions options) {
+  options.argv = argv;
+  auto child = Child::Spawn(options);
+  if (!child) {
+    ADD_FAILURE() << child.error().Text();
+    return;
+  }
+  auto info = ReadProcess(child->pid());
+  if (info && *info) unit_.root = (*info)->id;
+  if (options.credentials)
+    unit_.owner = UserCredentials(options.credentials->uid, options.credentials->gid);
+  else
+    unit_.owner = RootCredentials();
+  child->Disown();
+}
+
+RunningProgram::~RunningProgram() { KillAll(); }
+
+void RunningProgram::KillAll() {
+  if (unit_.root.pid == 0) return;
+  if (unit_.namespace_init) {
+    EXPECT_TRUE(KillTree(*unit_.namespace_init).ok());
+  }
+  auto killed = KillTree(unit_.root);
+  EXPECT_TRUE(killed.ok()) << (killed ? "" : killed.error().Text());
+  ::waitpid(unit_.root.pid, nullptr, WNOHANG);
+}
+
+Counter::Counter(const std::string& path, uid_t uid, gid_t gid) : path_(path) {
+  auto file = Open(path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+  EXPECT_TRUE(file.ok());
+  EXPECT_TRUE(WriteAll(file->get(), AsBytes(std::string(64, ' '))).ok());
+  EXPECT_EQ(::chown(path.c_str(), uid, gid), 0);
+}
+
+long Counter::Value() const {
+  auto text = ReadFile(path_, 4096);
+  return text ? std::strtol(text->c_str(), nullptr, 10) : -1;
+}
+
+Credentials RootCredentials() {
+  auto self = ReadProcess(::getpid());
+  return (*self)->credentials;
+}
+
+Credentials UserCredentials(uid_t uid, gid_t gid) {
+  Credentials who;
+  who.real_uid = who.effective_uid = who.saved_uid = who.fs_uid = uid;
+  who.real_gid = who.effective_gid = who.saved_gid = who.fs_gid = gid;
+  return who;
+}
+
+}  // namespace ckptfs
