@@ -73,6 +73,10 @@ Result<void> CriuSaving::LookOver() {
   if (root.id != unit.root || root.state == 'Z' || root.state == 'X')
     return Fail(Errc::kGone, "pid {} has ended", unit.root.pid);
   if (auto within = CheckAllWithin(*tree, unit.owner); !within) return within.error();
+  if (request_.tcp == Tcp::kKeep && (unit.owner.effective_uid != 0 || !tools_.criu.locks_tcp))
+    return Fail(Errc::kUnsupported, "TCP connections can be kept {}",
+                tools_.criu.locks_tcp ? "for root's jobs only" : "by a criu with nftables only")
+        .WithRemedy("let them be closed: leave the policy 'tcp' at 'close'");
   pid_t self = ::getpid();
   pid_t reference = unit.namespace_init ? unit.namespace_init->pid : self;
   bool leader_inside = false;
@@ -106,9 +110,8 @@ std::vector<std::string> CriuSaving::Arguments() const {
                                 "--ghost-limit", "1G", "--skip-in-flight"};
   if (meta_.shell_job) argv.emplace_back("--shell-job");
   if (request_.leave_running) argv.emplace_back("--leave-running");
-  // Holding connections still needs rights that only root's criu has.
-  bool keeps_tcp = tools_.criu.locks_tcp && request_.processes.owner.effective_uid == 0;
-  if (keeps_tcp)
+  // The lock that holds connections still costs 10 ms: only for those who ask.
+  if (request_.tcp == Tcp::kKeep)
     argv.insert(argv.end(), {"--tcp-established", "--network-lock", "nftables"});
   else
     argv.emplace_back("--tcp-close");
