@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
@@ -29,8 +30,8 @@ class EventLog {
   uint64_t size_bytes() const;
   Result<std::string> Read(uint64_t offset, size_t limit_bytes) const;
 
-  // `wake` is called (from any thread, without locks held) after each Add until
-  // Unsubscribe returns.
+  // `wake` is called (from any thread, without the log's own locks held, one call at a time) after
+  // each Add until Unsubscribe returns. It must not unsubscribe itself or add events.
   uint64_t Subscribe(std::function<void()> wake);
   void Unsubscribe(uint64_t id);
 
@@ -49,9 +50,8 @@ class ErrorLog {
   std::string Text() const;
 
  private:
-  struct Entries;
   size_t limit_entries_;
-  Guarded<std::string> text_{};
+  Guarded<std::deque<std::string>> entries_;
 };
 
 // 2026-11-23T18:00:00.123Z
