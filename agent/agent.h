@@ -35,28 +35,28 @@ enum class Verb { kCheckpoint, kRestart, kSuspend, kResume, kKill, kMigrate, kCa
 // A command as parsed by fs/control_grammar from one write to ctl.
 struct Command {
   Verb verb = Verb::kCheckpoint;
-  bool stop = false;                 // checkpoint stop
-  bool full = false;                 // checkpoint full
-  std::optional<uint64_t> version;   // restart N
-  bool clone = false;                // restart clone
-  std::string node;                  // restart node=, migrate
-  bool background = false;           // "verb &"
-  std::string text;                  // as written, for logs
+  bool stop = false;                // checkpoint stop
+  bool full = false;                // checkpoint full
+  std::optional<uint64_t> version;  // restart N
+  bool clone = false;               // restart clone
+  std::string node;                 // restart node=, migrate
+  bool background = false;          // "verb &"
+  std::string text;                 // as written, for logs
 };
 
 enum class JobState {
-  kEmpty,      // no unit has processes, and none ever had
+  kEmpty,  // no unit has processes, and none ever had
   kRunning,
   kSuspended,
-  kStopped,    // saved by `checkpoint stop`, can be restarted
-  kEnded,      // its processes ended by themselves
+  kStopped,  // saved by `checkpoint stop`, can be restarted
+  kEnded,    // its processes ended by themselves
 };
 std::string_view JobStateName(JobState state);
 
 struct OperationReport {
   std::string command;
-  std::string result;     // "ok" or the Errc's name
-  std::string error;      // one sentence, empty when ok
+  std::string result;  // "ok" or the Errc's name
+  std::string error;   // one sentence, empty when ok
   std::chrono::system_clock::time_point started{};
   double seconds = 0;
   double standstill_seconds = 0;
@@ -66,8 +66,8 @@ struct OperationReport {
 
 struct UnitStatus {
   std::string name;
-  std::string checkpointer;      // as chosen: "auto" or a name
-  std::string uses;              // the checkpointer in use, "criu"
+  std::string checkpointer;  // as chosen: "auto" or a name
+  std::string uses;          // the checkpointer in use, "criu"
   JobState state = JobState::kEmpty;
   pid_t root = 0;                // 0: none
   std::vector<pid_t> processes;  // of the live tree
@@ -84,12 +84,13 @@ struct JobStatus {
   std::optional<uint64_t> last_version;
   std::optional<std::string> running_command;
   std::optional<OperationReport> last_operation;
-  std::string clone_of;          // "sim", for a clone
+  std::string clone_of;  // "sim", for a clone
   std::vector<UnitStatus> units;
 };
 
 struct JobProgress {
-  std::string phase;   // "idle", "prepare", "stop", "checkpoint", "commit", "resume", "verify", "rebuild"
+  std::string
+      phase;  // "idle", "prepare", "stop", "checkpoint", "commit", "resume", "verify", "rebuild"
   uint64_t bytes_done = 0, bytes_total = 0;
   double bytes_per_second = 0;
   std::optional<double> seconds_left;
@@ -102,10 +103,10 @@ struct CheckpointerStatus {
 };
 
 struct AgentOptions {
-  Store* store = nullptr;                                  // borrowed
+  Store* store = nullptr;  // borrowed
   std::vector<std::unique_ptr<Checkpointer>> checkpointers;
   std::string node;
-  std::string work_dir;   // private folder in memory for checkpointers' sockets; exists
+  std::string work_dir;        // private folder in memory for checkpointers' sockets; exists
   EventLog* events = nullptr;  // borrowed
   const Log* log = nullptr;    // borrowed
   // The clock of policy intervals; tests put their own. Empty: steady_clock. Thread-safe.

@@ -1,0 +1,195 @@
+#include "agent/job_restarter.h"
+
+#include <sys/utsname.h>
+
+#include <algorithm>
+#include <set>
+#include <sstream>
+
+#include "agent/job.h"
+#include "agent/job_checkpointer.h"
+#include "agent/put_back.h"
+
+namespace ckptfs {
+namespace {
+
+constexpr size_t kCpuInfoLimitBytes = 16 << 20;
+
+struct UnitRun {
+  const UnitInfo* info = nullptr;
+  Checkpointer* checkpointer = nullptr;
+  std::unique_ptr<ImageSource> source;
+  SavedFiles files;
+  std::optional<WorkFolder> work;
+  std::unique_ptr<Rebuilding> rebuilding;
+  RestartedUnit result;
+};
+
+class Run {
+ public:
+  explicit Run(const RestartJob& job) : job_(job) {}
+
+  Result<std::vector<RestartedUnit>> Go() {
+    job_.operation->Enter("verify");
+    if (auto opened = OpenUnits(); !opened) return opened.error();
+    for (UnitRun& unit : units_) {
+      auto done =
+          PutFilesBack(unit.files, *unit.source, job_.owner, job_.files, *job_.operation->cancel());
+      if (!done) return done.error().Add("unit {}", unit.info->name);
+      auto& warnings = unit.result.warnings;
+      warnings.insert(warnings.end(), done->begin(), done->end());
+    }
+    if (auto on = job_.operation->CheckCancelled(); !on) return on.error();
+    job_.operation->Enter("rebuild");
+    auto built = ForEach([&](UnitRun& unit) { return Rebuild(unit); });
+    if (!built) return built.error();
+    if (auto on = job_.operation->CheckCancelled(); !on) return on.error();
+    job_.operation->Enter("resume");
+    if (auto resumed = ResumeAll(); !resumed) return resumed.error();
+    std::vector<RestartedUnit> results;
+    for (UnitRun& unit : units_) results.push_back(std::move(unit.result));
+    return results;
+  }
+
+ private:
+  Result<void> ForEach(const std::function<Result<void>(UnitRun&)>& step) {
+    return ForAllUnits(
+        units_.size(), job_.operation->cancel().get(),
+        [&](size_t i) { return units_[i].info->name; }, [&](size_t i) { return step(units_[i]); });
+  }
+
+  Result<void> OpenUnits() {
+    const VersionInfo& info = job_.version->info();
+    for (const UnitInfo& unit_info : info.units) {
+      UnitRun unit;
+      unit.info = &unit_info;
+      unit.result.name = unit_info.name;
+      unit.result.uses = unit_info.checkpointer;
+      if (auto opened = OpenUnit(unit); !opened)
+        return opened.error().Add("unit {}", unit_info.name);
+      units_.push_back(std::move(unit));
+    }
+    if (units_.empty()) return Fail(Errc::kCorrupt, "version {} has no units", info.version);
+    return {};
+  }
+
+  Result<void> OpenUnit(UnitRun& unit) {
+    auto found = job_.find_checkpointer(unit.info->checkpointer);
+    if (!found) return found.error();
+    unit.checkpointer = *found;
+    auto warnings = CheckNeeds(unit.info->needs);
+    if (!warnings) return warnings.error();
+    unit.result.warnings = std::move(*warnings);
+    auto source = job_.version->OpenUnit(unit.info->name);
+    if (!source) return source.error();
+    unit.source = std::move(*source);
+    auto files = LoadSavedFiles(*unit.source);
+    if (!files) return files.error();
+    unit.files = std::move(*files);
+    job_.operation->OfUnit(unit.info->name)->bytes_total = unit.info->memory_bytes;
+    return {};
+  }
+
+  // With the pids it had, and where one of them is taken, in a namespace of its own.
+  Result<void> Rebuild(UnitRun& unit) {
+    auto work = WorkFolder::Make(job_.work_parent, job_.job + "." + unit.info->name, job_.owner);
+    if (!work) return work.error();
+    unit.work.emplace(std::move(*work));
+    auto built = RebuildWith(unit, job_.new_pids ? Pids::kNewNamespace : Pids::kSame);
+    if (!built && built.error().code() == Errc::kExists && !job_.new_pids) {
+      unit.result.warnings.push_back("runs in a pid namespace of its own: " +
+                                     built.error().message());
+      built = RebuildWith(unit, Pids::kNewNamespace);
+    }
+    if (!built) return built.error();
+    // What no one has asked for must be genuine as well before anything runs.
+    return unit.source->VerifyRest();
+  }
+
+  Result<void> RebuildWith(UnitRun& unit, Pids pids) {
+    unit.rebuilding.reset();
+    Progress* progress = job_.operation->OfUnit(unit.info->name);
+    progress->bytes_done = 0;
+    auto rebuilding =
+        unit.checkpointer->PrepareRebuild(RebuildRequest{.job = job_.job,
+                                                         .unit = unit.info->name,
+                                                         .owner = job_.owner,
+                                                         .pids = pids,
+                                                         .tcp = job_.tcp,
+                                                         .work_dir = unit.work->path(),
+                                                         .cgroup_procs = {},
+                                                         .cancel = job_.operation->cancel(),
+                                                         .progress = progress});
+    if (!rebuilding) return rebuilding.error();
+    unit.rebuilding = std::move(*rebuilding);
+    return unit.rebuilding->Rebuild(*unit.source);
+  }
+
+  // One that cannot be let go takes those with it that already were.
+  Result<void> ResumeAll() {
+    auto resumed = ForAllUnits(
+        units_.size(), nullptr, [&](size_t i) { return units_[i].info->name; },
+        [&](size_t i) { return Resume(units_[i]); });
+    if (resumed) return {};
+    for (UnitRun& unit : units_)
+      if (unit.result.processes.root.pid > 0) (void)unit.checkpointer->Kill(unit.result.processes);
+    return resumed;
+  }
+
+  static Result<void> Resume(UnitRun& unit) {
+    auto processes = unit.rebuilding->Resume();
+    if (!processes) return processes.error();
+    unit.rebuilding.reset();
+    unit.result.processes = *processes;
+    if (auto tree = ReadTree(processes->root.pid))
+      for (const ProcessInfo& info : *tree)
+        if (unit.result.members.size() < kMembersLimit) unit.result.members.push_back(info.id);
+    // A restarted job runs, also when it was suspended when it was saved.
+    if (unit.files.suspended) return unit.checkpointer->Unsuspend(*processes);
+    return {};
+  }
+
+  const RestartJob& job_;
+  std::vector<UnitRun> units_;
+};
+
+std::set<std::string> CpuFeatures() {
+  std::set<std::string> features;
+  auto text = ReadFile("/proc/cpuinfo", kCpuInfoLimitBytes);
+  if (!text) return features;
+  std::istringstream lines(*text);
+  for (std::string line; std::getline(lines, line);) {
+    if (!line.starts_with("flags") && !line.starts_with("Features")) continue;
+    std::istringstream words(line.substr(line.find(':') + 1));
+    for (std::string word; words >> word;) features.insert(word);
+    return features;
+  }
+  return features;
+}
+
+}  // namespace
+
+Result<std::vector<std::string>> CheckNeeds(const Needs& needs) {
+  utsname here{};
+  std::vector<std::string> warnings;
+  if (::uname(&here) != 0) return Error::FromErrno(errno, "uname");
+  if (!needs.arch.empty() && needs.arch != here.machine)
+    return Fail(Errc::kUnsupported, "it was saved on a {} machine, this is {}", needs.arch,
+                here.machine)
+        .WithRemedy("restart it on a machine of the same kind");
+  auto features = CpuFeatures();
+  std::string missing;
+  for (const std::string& feature : needs.cpu_features)
+    if (!features.contains(feature)) missing += " " + feature;
+  if (!missing.empty() && !features.empty())
+    return Fail(Errc::kUnsupported, "this CPU lacks what the job may be using:{}", missing)
+        .WithRemedy("restart it on a machine whose CPU has these");
+  std::string release = here.release;
+  if (!needs.kernel.empty() && needs.kernel != release)
+    warnings.push_back(fmt::format("saved under the kernel {}, this is {}", needs.kernel, release));
+  return warnings;
+}
+
+Result<std::vector<RestartedUnit>> RunRestart(const RestartJob& job) { return Run(job).Go(); }
+
+}  // namespace ckptfs
