@@ -106,16 +106,18 @@ Result<void> AddSealed(Bytes secrets, const SecretBytes& passphrase, SecretText*
 // "<passes> <memory> <salt> <box>", as strictly as it is written.
 bool ParseSealed(std::string_view line, Cost* cost, Salt* salt, MutableBytes box) {
   std::array<std::string_view, 4> words;
-  for (size_t i = 0; i < words.size(); ++i) {
-    size_t end = std::min(line.find(' '), line.size());
+  for (size_t i = 0; i + 1 < words.size(); ++i) {
+    size_t end = line.find(' ');
+    if (end == std::string_view::npos) return false;
     words[i] = line.substr(0, end);
-    line.remove_prefix(std::min(end + 1, line.size()));
+    line.remove_prefix(end + 1);
   }
+  words.back() = line;
   auto number = [](std::string_view word, uint64_t* value) {
     auto [end, failed] = std::from_chars(word.data(), word.data() + word.size(), *value);
     return failed == std::errc() && fmt::format("{}", *value) == word;
   };
-  return line.empty() && number(words[0], &cost->passes) && number(words[1], &cost->memory_bytes) &&
+  return number(words[0], &cost->passes) && number(words[1], &cost->memory_bytes) &&
          FromBase64Into(words[2], *salt) && FromBase64Into(words[3], box);
 }
 

@@ -24,6 +24,13 @@ bool Exists(int dir_fd, const char* name) {
   return ::faccessat(dir_fd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
+// By a descriptor of its own, since fsync refuses one that was opened with O_PATH.
+Result<void> SyncDir(int dir_fd) {
+  auto folder = OpenAt(dir_fd, ".", O_RDONLY | O_DIRECTORY);
+  if (!folder) return folder.error();
+  return SyncFd(folder->get());
+}
+
 // Whole or not at all, never over an existing file, durable on return. Like ReplaceFileAt but by
 // link(2), since rename(2) would replace.
 Result<void> CreateFileAt(int dir_fd, const std::string& name, Bytes content, mode_t mode) {
@@ -41,9 +48,9 @@ Result<void> CreateFileAt(int dir_fd, const std::string& name, Bytes content, mo
   if (::linkat(dir_fd, temporary.c_str(), dir_fd, name.c_str(), 0) != 0)
     return undo(Error::FromErrno(errno, "link"));
   ::unlinkat(dir_fd, temporary.c_str(), 0);
-  auto folder = OpenAt(dir_fd, ".", O_RDONLY | O_DIRECTORY);
-  if (!folder) return folder.error();
-  return SyncFd(folder->get());
+  auto synced = SyncDir(dir_fd);
+  if (!synced) ::unlinkat(dir_fd, name.c_str(), 0);
+  return synced;
 }
 
 // self.pub as `key` has it.

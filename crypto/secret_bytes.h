@@ -1,6 +1,7 @@
 // SecretBytes: keys and passphrases. Locked in memory, left out of core dumps,
 // wiped when freed, movable only, and without a formatter, so that logging one
-// does not compile.
+// does not compile. A forked child finds zeros in them: daemonise before you load
+// keys, not after.
 //
 // Each one takes whole pages between two inaccessible ones: memory is locked by
 // the page, and RLIMIT_MEMLOCK (often 8 MiB, 2048 pages) counts them. So what
