@@ -41,6 +41,8 @@
 
 namespace ckptfs {
 
+class DiskFaults;  // agent/store/disk.h
+
 // 1 to 64 of [A-Za-z0-9._-], not starting with '.' or '-'. Jobs, units and nodes.
 Result<void> CheckName(std::string_view name, std::string_view what);
 
@@ -50,6 +52,7 @@ struct StoreOptions {
   std::function<Result<SecretBytes>()> ask_passphrase;  // may be empty: keys are not sealed
   bool seal_new_keys = false;      // new keys get a passphrase
   std::optional<Suite> suite;      // for new versions; unset: the fastest here
+  DiskFaults* faults = nullptr;    // for tests: lets steps on the disk fail; borrowed
 };
 
 // What has been said about one version. Sizes in bytes.

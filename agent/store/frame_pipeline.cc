@@ -1,0 +1,151 @@
+#include "agent/store/frame_pipeline.h"
+
+#include <sys/resource.h>
+#include <unistd.h>
+#include <zstd.h>
+
+#include <algorithm>
+#include <cstring>
+
+namespace ckptfs {
+
+struct FramePipeline::ZstdContext {
+  ZSTD_CCtx* context = ZSTD_createCCtx();
+  ~ZstdContext() { ZSTD_freeCCtx(context); }
+};
+
+Result<std::unique_ptr<FramePipeline>> FramePipeline::Make(PackFile& pack,
+                                                           const FrameCipher& cipher,
+                                                           BufferPool& pool,
+                                                           const Options& options) {
+  Buffer plain;
+  if (options.compress) {
+    auto taken = pool.Take(std::max<uint64_t>(options.plain_bytes, 8 * kFrameBytes));
+    if (!taken) return taken.error();
+    plain = std::move(*taken);
+  }
+  return std::unique_ptr<FramePipeline>(
+      new FramePipeline(pack, cipher, options, std::move(plain)));
+}
+
+FramePipeline::FramePipeline(PackFile& pack, const FrameCipher& cipher, const Options& options,
+                             Buffer plain)
+    : pack_(pack),
+      cipher_(cipher),
+      options_(options),
+      plain_(std::move(plain)),
+      plain_frames_(plain_.size_bytes() / kFrameBytes),
+      offset_(pack.size_bytes()) {
+  shared_.Lock()->free_plain = plain_frames_;
+  if (options_.compress) zstd_ = std::make_unique<ZstdContext>();
+  sealer_ = std::thread([this] { SealLoop(); });
+}
+
+FramePipeline::~FramePipeline() {
+  if (!sealer_.joinable()) return;
+  {
+    auto shared = shared_.Lock();
+    shared->ending = true;
+    shared->tasks.clear();
+  }
+  changed_.notify_all();
+  sealer_.join();
+}
+
+Result<uint8_t*> FramePipeline::NextFrame() {
+  if (!options_.compress) {
+    auto room = pack_.Reserve(kMaxStoredFrameBytes);
+    if (!room) return room.error();
+    current_ = *room;
+    return current_;
+  }
+  auto shared = shared_.Lock();
+  shared.Wait(changed_, [&] { return shared->failed || shared->free_plain > 0; });
+  if (shared->failed) return *shared->failed;
+  --shared->free_plain;
+  current_ = plain_.data() + next_plain_ * kFrameBytes;
+  next_plain_ = (next_plain_ + 1) % plain_frames_;
+  return current_;
+}
+
+void FramePipeline::Submit(size_t pages) {
+  shared_.Lock()->tasks.push_back({current_, pages});
+  changed_.notify_all();
+}
+
+Result<std::vector<FrameEntry>> FramePipeline::Drain() {
+  // Nobody is held up any more. Without the right to raise a priority it stays low.
+  if (pid_t tid = sealer_tid_; options_.yield_to_reading && tid != 0)
+    ::setpriority(PRIO_PROCESS, static_cast<id_t>(tid), 0);
+  shared_.Lock()->ending = true;
+  changed_.notify_all();
+  sealer_.join();
+  if (auto shared = shared_.Lock(); shared->failed) return *shared->failed;
+  pack_.TrimReserved();
+  return std::move(entries_);
+}
+
+void FramePipeline::SealLoop() {
+  if (options_.yield_to_reading) {
+    sealer_tid_ = ::gettid();
+    ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), 19);
+  }
+  for (;;) {
+    Task task;
+    {
+      auto shared = shared_.Lock();
+      shared.Wait(changed_, [&] { return !shared->tasks.empty() || shared->ending; });
+      if (shared->tasks.empty()) return;
+      task = shared->tasks.front();
+      shared->tasks.pop_front();
+    }
+    auto sealed = Seal(task);
+    if (options_.compress || !sealed) {
+      {
+        auto shared = shared_.Lock();
+        ++shared->free_plain;
+        if (!sealed) shared->failed = sealed.error();
+      }
+      changed_.notify_all();
+      if (!sealed) return;
+    }
+  }
+}
+
+Result<void> FramePipeline::Seal(const Task& task) {
+  FrameEntry entry;
+  uint8_t* stored = task.plain;
+  size_t size_bytes = task.pages * kPageBytes;
+  if (options_.compress) {
+    auto room = pack_.Reserve(kMaxStoredFrameBytes);
+    if (!room) return room.error();
+    stored = *room;
+    size_bytes = Compress(task, stored, &entry.compressed);
+  }
+  MutableBytes frame(stored, size_bytes + kTagBytes);
+  entry.number = static_cast<uint32_t>(entries_.size());
+  entry.offset = offset_;
+  entry.stored_bytes = static_cast<uint32_t>(frame.size());
+  entry.pages = static_cast<uint16_t>(task.pages);
+  cipher_.SealInPlace(FrameKind::kPages, {options_.pack, entry.number}, frame);
+  entry.hash = Hash(cipher_.suite(), frame);
+  offset_ += frame.size();
+  entries_.push_back(entry);
+  pack_.Publish(frame.size());
+  if (options_.compress) pack_.TrimReserved();
+  return {};
+}
+
+size_t FramePipeline::Compress(const Task& task, uint8_t* out, bool* compressed) {
+  size_t plain_bytes = task.pages * kPageBytes;
+  // Level 1: memory images are wide and the disk is fast. A frame that shrinks by
+  // less than a page is kept as it is, which makes reading it cheaper.
+  size_t size = ZSTD_compressCCtx(zstd_->context, out, plain_bytes - kPageBytes / 2, task.plain,
+                                  plain_bytes, 1);
+  *compressed = !ZSTD_isError(size);
+  if (*compressed) return size;
+  std::memcpy(out, task.plain, plain_bytes);
+  return plain_bytes;
+}
+
+}  // namespace ckptfs

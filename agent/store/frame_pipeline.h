@@ -1,0 +1,75 @@
+// FramePipeline: from pages to a pack. The caller fills a frame's pages; a thread
+// of the pipeline compresses (if asked to), seals and hashes it; the pack writes
+// it. Without compression all of that happens in one place in memory.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "agent/store/pack_file.h"
+#include "crypto/frames.h"
+
+namespace ckptfs {
+
+class FramePipeline {
+ public:
+  struct Options {
+    PackId pack{};
+    bool compress = false;
+    uint64_t plain_bytes = 0;  // memory for frames that wait to be compressed
+    // The job runs on once its memory is read, so sealing stays out of the way of
+    // reading until Drain.
+    bool yield_to_reading = false;
+  };
+  // Borrows `pack`, `cipher` and `pool` until destruction.
+  static Result<std::unique_ptr<FramePipeline>> Make(PackFile& pack, const FrameCipher& cipher,
+                                                     BufferPool& pool, const Options& options);
+  ~FramePipeline();
+
+  // Memory for the next frame's pages (kFrameBytes). Blocks while all is in use.
+  // One thread, which also calls Submit and Drain.
+  Result<uint8_t*> NextFrame();
+  // The frame given last holds `pages` pages. Only the last frame may be partial.
+  void Submit(size_t pages);
+  // Waits until all frames are sealed; their entries (with pack 0), in order.
+  Result<std::vector<FrameEntry>> Drain();
+
+ private:
+  struct Task {
+    uint8_t* plain = nullptr;
+    size_t pages = 0;
+  };
+  struct Shared {
+    std::deque<Task> tasks;
+    size_t free_plain = 0;  // frames of plain_ that may be filled
+    bool ending = false;
+    std::optional<Error> failed;
+  };
+
+  FramePipeline(PackFile& pack, const FrameCipher& cipher, const Options& options, Buffer plain);
+  void SealLoop();
+  Result<void> Seal(const Task& task);
+  // The stored bytes without tag at `out`, which has room for kMaxStoredFrameBytes.
+  size_t Compress(const Task& task, uint8_t* out, bool* compressed);
+
+  PackFile& pack_;
+  const FrameCipher& cipher_;
+  const Options options_;
+  Buffer plain_;  // with compression only
+  size_t plain_frames_ = 0;
+  size_t next_plain_ = 0;
+  uint8_t* current_ = nullptr;
+  struct ZstdContext;
+  std::unique_ptr<ZstdContext> zstd_;
+  std::vector<FrameEntry> entries_;  // the sealing thread's until it is joined
+  uint64_t offset_;                  // of the next frame in the pack
+  Guarded<Shared> shared_;
+  std::condition_variable changed_;
+  std::atomic<pid_t> sealer_tid_{0};
+  std::thread sealer_;
+};
+
+}  // namespace ckptfs
