@@ -21,6 +21,7 @@ int main(int argc, char** argv) {
   if (argc > 1 && strcmp(argv[1], "run") == 0) return RunRole(argc, argv);
   if (argc > 1 && strcmp(argv[1], "ns") == 0) return NamespaceRole(argc, argv);
   if (argc > 1 && strcmp(argv[1], "enter") == 0) return EnterRole(argc, argv);
+  if (argc > 1 && strcmp(argv[1], "terminal") == 0) return TerminalRole(argc, argv);
   fprintf(stderr,
           "usage: ckptfs-init run [--cgroup NAME] [--keep-session] -- PROGRAM [ARGUMENT...]\n");
   return 2;

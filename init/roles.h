@@ -5,6 +5,7 @@
 //   run    the root of a unit's tree; keeps the exit status      init/run.c
 //   ns     PID 1 of a restored unit's own pid namespace          init/namespace.c
 //   enter  runs criu inside such a namespace                     init/namespace.c
+//   terminal  runs a restoring criu with a new terminal         init/terminal.c
 //   (none, with CRTOOLS_SCRIPT_ACTION set) criu's action script  init/hook.c
 #ifndef CKPTFS_INIT_ROLES_H
 #define CKPTFS_INIT_ROLES_H
@@ -16,6 +17,7 @@
 int RunRole(int argc, char** argv);
 int NamespaceRole(int argc, char** argv);
 int EnterRole(int argc, char** argv);
+int TerminalRole(int argc, char** argv);
 int HookRole(const char* action);
 
 // Whom to become before an exec: as Child's credentials on the daemon's side.

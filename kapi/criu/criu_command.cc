@@ -160,6 +160,12 @@ Result<Child> StartCriu(const CriuProgram& criu, const CriuStart& start) {
     options.credentials = ChildCredentials{owner.effective_uid, owner.effective_gid, owner.groups,
                                            {kCapSetpcap, kCapCheckpointRestore}};
   }
+  if (start.terminal != CriuStart::Terminal::kNone) {
+    options.argv.insert(options.argv.end(), {start.init_path, "terminal"});
+    if (start.terminal == CriuStart::Terminal::kControlling)
+      options.argv.emplace_back("--controlling");
+    options.argv.emplace_back("--");
+  }
   options.argv.insert(options.argv.end(), argv.begin(), argv.end());
   if (!start.cgroup_procs.empty()) {
     auto procs = Open(start.cgroup_procs, O_WRONLY);

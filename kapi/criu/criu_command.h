@@ -34,6 +34,8 @@ struct CriuStart {
   std::string work_dir;           // its path
   std::string init_path;          // ckptfs-init
   std::string cgroup_procs;       // empty: our cgroup
+  // A new terminal as standard input; controlling: of criu's session, which the job will be in.
+  enum class Terminal { kNone, kForTheJob, kControlling } terminal = Terminal::kNone;
   // At most one of these:
   std::optional<ProcessId> enter;  // run inside this namespace init's pid namespace
   struct NewNamespace {

@@ -1,6 +1,8 @@
 #include "kapi/criu/pstree.h"
 
 #include <poll.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -32,21 +34,22 @@ bool ParseEntry(Bytes message, PstreeEntry* entry) {
   while (auto field = reader.Next()) {
     if (field->number == 5) {
       bool good = ForEachValue(*field, [&](uint64_t value) {
-        entry->threads.push_back(value <= kMaxPid ? static_cast<pid_t>(value) : 0);
+        // A zombie's is -1.
+        if (value > 0 && value <= kMaxPid) entry->threads.push_back(static_cast<pid_t>(value));
       });
       if (!good) return false;
       continue;
     }
     if (field->is_bytes || field->number > 5) continue;
-    if (field->value > kMaxPid) return false;
-    auto pid = static_cast<pid_t>(field->value);
+    // Zombies have no group and no session: -1 there.
+    if (field->value > kMaxPid && field->number <= 2) return false;
+    pid_t pid = field->value <= kMaxPid ? static_cast<pid_t>(field->value) : 0;
     if (field->number == 1) entry->pid = pid;
     if (field->number == 2) entry->parent = pid;
     if (field->number == 3) entry->group = pid;
     if (field->number == 4) entry->session = pid;
   }
-  return !reader.bad() && entry->pid > 0 &&
-         std::find(entry->threads.begin(), entry->threads.end(), 0) == entry->threads.end();
+  return !reader.bad() && entry->pid > 0;
 }
 
 }  // namespace
@@ -99,6 +102,9 @@ Result<void> CheckPidsAreFree(const std::vector<PstreeEntry>& tree) {
         auto holder = ReadProcess(pid);  // finds threads as well
         if (!holder) return holder.error();
         if (!*holder) break;
+        if ((*holder)->state == 'Z' && (*holder)->parent == ::getpid() &&
+            ::waitpid(pid, nullptr, WNOHANG) == pid)
+          break;  // left to us by an earlier restart
         if ((*holder)->state == 'Z' && std::chrono::steady_clock::now() < deadline) {
           ::poll(nullptr, 0, 10);
           continue;

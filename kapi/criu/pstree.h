@@ -25,7 +25,7 @@ Result<std::vector<PstreeEntry>> ReadPstree(ImageSource& source);
 Result<std::string> ReadStream(ImageSource& source, std::string_view name, size_t limit_bytes);
 
 // kExists naming who has a pid that the image needs; waits up to 3 s for pids
-// that only zombies hold, whose parents are late.
+// that only zombies hold, whose parents are late; reaps those that are ours.
 Result<void> CheckPidsAreFree(const std::vector<PstreeEntry>& tree);
 
 // A pid after which at least 64 are free of the image's own, for criu itself.

@@ -28,6 +28,19 @@ pid_t TracerOf(pid_t pid) {
   return at == status->npos ? 0 : std::atoi(status->c_str() + at + 10);
 }
 
+// Whether standard input or output is a terminal. Its other end is nearly always
+// outside of the tree.
+bool HasTerminal(pid_t pid) {
+  for (int fd = 0; fd <= 2; ++fd) {
+    char target[64];
+    ssize_t n =
+        ::readlink(fmt::format("/proc/{}/fd/{}", pid, fd).c_str(), target, sizeof target);
+    std::string_view name(target, n > 0 ? static_cast<size_t>(n) : 0);
+    if (name.starts_with("/dev/pts/") || name.starts_with("/dev/tty")) return true;
+  }
+  return false;
+}
+
 uint64_t ResidentBytes(pid_t pid) {
   auto statm = ReadFile(fmt::format("/proc/{}/statm", pid), 4096);
   if (!statm) return 0;
@@ -89,14 +102,13 @@ Result<void> CriuSaving::LookOver() {
           .WithRemedy("start the job outside of the shell that mounted ckptfs, or the mount "
                       "outside of the job");
     if (process.id.pid == root.session) leader_inside = true;
-    if (process.tty != 0) meta_.terminal = true;
     if (process.state == 'Z') continue;
+    if (process.tty != 0 || HasTerminal(process.id.pid)) meta_.terminal = true;
     if (auto untraced = CheckNotTraced(process); !untraced) return untraced.error();
     if (auto same = CheckNamespaces(process, reference); !same) return same.error();
     resident += ResidentBytes(process.id.pid);
   }
-  // A terminal's other end is nearly always outside; criu then asks for the same option.
-  meta_.shell_job = meta_.terminal || !leader_inside;
+  meta_.leader_outside = !leader_inside;
   if (request_.progress != nullptr) request_.progress->bytes_total = resident;
   root_inside_ = unit.namespace_init && !root.ns_pids.empty() ? root.ns_pids.back() : root.id.pid;
   auto needs = tools_.needs->Read(*tree);
@@ -108,7 +120,7 @@ Result<void> CriuSaving::LookOver() {
 std::vector<std::string> CriuSaving::Arguments() const {
   std::vector<std::string> argv{"dump", "-t", std::to_string(root_inside_),
                                 "--ghost-limit", "1G", "--skip-in-flight"};
-  if (meta_.shell_job) argv.emplace_back("--shell-job");
+  if (meta_.shell_job()) argv.emplace_back("--shell-job");
   if (request_.leave_running) argv.emplace_back("--leave-running");
   // The lock that holds connections still costs 10 ms: only for those who ask.
   if (request_.tcp == Tcp::kKeep)

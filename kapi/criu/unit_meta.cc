@@ -7,7 +7,7 @@ namespace ckptfs {
 
 Result<void> WriteUnitMeta(ImageSink& sink, const UnitMeta& meta) {
   std::string message;
-  AppendIntField(&message, 1, meta.shell_job ? 1 : 0);
+  AppendIntField(&message, 1, meta.leader_outside ? 1 : 0);
   AppendIntField(&message, 2, meta.terminal ? 1 : 0);
   auto stream = sink.Open(kUnitMetaStream);
   if (!stream) return stream.error();
@@ -21,7 +21,7 @@ Result<UnitMeta> ReadUnitMeta(ImageSource& source) {
   UnitMeta meta;
   ProtobufReader reader(AsBytes(*message));
   while (auto field = reader.Next()) {
-    if (field->number == 1) meta.shell_job = field->value != 0;
+    if (field->number == 1) meta.leader_outside = field->value != 0;
     if (field->number == 2) meta.terminal = field->value != 0;
   }
   if (reader.bad()) return Fail(Errc::kCorrupt, "the image's {} makes no sense", kUnitMetaStream);

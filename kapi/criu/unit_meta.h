@@ -10,8 +10,9 @@ namespace ckptfs {
 inline constexpr char kUnitMetaStream[] = "ckptfs-unit";
 
 struct UnitMeta {
-  bool shell_job = false;  // the session's leader or the terminal is outside of the tree
-  bool terminal = false;   // a terminal from outside is used in the tree
+  bool leader_outside = false;  // the root's session is led by a process outside of the tree
+  bool terminal = false;        // a terminal is used in the tree; its other end is outside
+  bool shell_job() const { return leader_outside || terminal; }  // criu's word for it
 };
 
 Result<void> WriteUnitMeta(ImageSink& sink, const UnitMeta& meta);
