@@ -18,7 +18,9 @@
 namespace ckptfs {
 
 // Whom a child runs as. Ambient capabilities are numbers (CAP_…); with an empty
-// list and a uid that is not 0 the child has none.
+// list and a uid that is not 0 the child has none. Starting one under other
+// credentials makes this process undumpable (PR_SET_DUMPABLE 0): until its exec
+// the child is the other user's and shares our memory.
 struct ChildCredentials {
   uid_t uid = 0;
   gid_t gid = 0;
@@ -27,15 +29,16 @@ struct ChildCredentials {
 };
 
 struct ChildOptions {
-  std::vector<std::string> argv;  // argv[0] is a path, not searched for
+  std::vector<std::string> argv;                        // argv[0] is a path, not searched for
   std::optional<std::vector<std::string>> environment;  // unset: ours
-  int stdin_fd = -1;                                     // -1: /dev/null
+  int stdin_fd = -1;                                    // -1: /dev/null
   int stdout_fd = -1;
   int stderr_fd = -1;
   // Borrowed; passed on under the numbers 3, 4, … in this order. All else is closed.
   std::vector<int> pass_fds;
   std::optional<ChildCredentials> credentials;  // unset: ours
   // Borrowed descriptors of namespaces (setns) entered before the credentials change.
+  // A pid namespace is entered by the child's own children only.
   std::vector<int> enter_namespaces;
   std::string working_directory;  // empty: "/"
   int cgroup_procs_fd = -1;       // borrowed open cgroup.procs; the child puts itself there
