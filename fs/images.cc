@@ -156,7 +156,7 @@ Result<NodePtr> JobImagesFolder::MakeDir(std::string_view name, const Caller& ca
           .WithRemedy("copy an image in under the number it had: images/JOB/N");
     if (view().store().Info(job_, *version) || view().store().Incoming(job_, *version))
       return Fail(Errc::kExists, "images/{}/{} exists", job_, *version);
-    if (auto made = view().store().MakeIncoming(job_, *version); !made) return made.error();
+    if (auto made = view().agent().MakeIncoming(job_, *version, caller); !made) return made.error();
     return VersionNode(*version);
   }();
   if (!make) return view().Noted("", fmt::format("mkdir images/{}/{}", job_, name), make.error());
@@ -200,7 +200,7 @@ Result<void> JobImagesFolder::RemoveVersion(uint64_t version, const Caller& call
         .WithRemedy(fmt::format("'rm -r images/{}/{}' deletes the version", job_, version));
   bool committed = view().store().Info(job_, version).ok();
   auto gone = committed ? view().agent().DeleteVersion(job_, version, caller)
-                        : view().store().RemoveIncoming(job_, version);
+                        : view().agent().RemoveIncoming(job_, version, caller);
   if (!gone) return gone.error();
   view().copying().ForgetHidden(job_, version);
   // images/JOB itself stays until someone removes it, as folders do.

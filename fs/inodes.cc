@@ -26,6 +26,10 @@ Inodes::Inodes(NodePtr root) {
 Ino Inodes::Place(const Table& table, const Node& node) {
   if (node.key() == table.at(kRootIno).node->key()) return kRootIno;
   Ino ino = HashOf(node);
+  if (node.inode_per_lookup()) {
+    while (table.contains(ino)) ++ino;
+    return ino;
+  }
   for (auto at = table.find(ino); at != table.end() && at->second.node->key() != node.key();
        at = table.find(ino))
     ++ino;

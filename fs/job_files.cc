@@ -81,13 +81,18 @@ class WaitFile : public OpenedFile {
 
   void Release() override {
     uint64_t id = 0;
+    std::vector<Reader>
+        readers;  // when the whole tree goes; the kernel closes no file that is read
     {
       auto state = state_->guarded.Lock();
       state->released = true;
       state->wake = nullptr;
+      readers.swap(state->readers);
       id = std::exchange(state->wait_id, 0);
     }
     if (id != 0) view_->agent().CancelWait(id);
+    for (const Reader& reader : readers)
+      reader.reply(Fail(Errc::kCancelled, "the file system is going away"));
   }
 
  private:

@@ -33,6 +33,7 @@ class JobFolder : public FolderNode {
   void AddControl(std::vector<DirEntry>* out, const Whose& whose) const {
     FileSpec ctl;
     ctl.permissions = 0600;
+    ctl.inode_per_lookup = true;
     ctl.owner = whose;
     ctl.size_bytes = [] { return CommandHelp().size(); };
     ctl.open = [v = &view(), job = job_](const OpenMode&,

@@ -79,12 +79,15 @@ class KeyFile : public OpenedFile {
   Result<void> Flush() override {
     std::string text = state_.Lock()->text;
     auto draft = drafts_->Get(name_);
-    if (!TrustedName(name_) || !draft || *draft != text || text.empty()) return {};
+    if (!TrustedName(name_) || !draft || *draft != text) return {};
+    // Of a NAME.pub nothing stays but a key. Whoever still has it open may go on:
+    // a shell closes copies of the descriptor before it writes.
+    drafts_->Remove(name_);
+    if (text.empty()) return {};
     return Refused(NoKey().Add("what was written is only a part"));
   }
 
   void Release() override {
-    // Of a NAME.pub nothing stays but a key.
     if (TrustedName(name_)) drafts_->Remove(name_);
   }
 

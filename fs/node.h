@@ -82,7 +82,12 @@ class Node {
   virtual mode_t type() const { return S_IFREG; }
   // How long the kernel may believe a lookup and attributes of this node.
   virtual std::chrono::milliseconds cache_time() const { return std::chrono::milliseconds(0); }
-  // Inode numbers of these come after all others; see ImagesDir.
+  // A new inode at each lookup. The kernel locks an inode while a write to it or
+  // an open with O_TRUNC is under way: `echo cancel > ctl` must not wait for the
+  // command that it is to cancel.
+  virtual bool inode_per_lookup() const { return false; }
+  // Inode numbers of these come after all others: `rm -r` of a folder with more
+  // than 10,000 entries goes by them, and `latest` is to go first.
   virtual bool sorts_last() const { return false; }
   virtual Result<Attr> GetAttr(const Caller& caller) const = 0;
 

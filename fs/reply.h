@@ -29,12 +29,15 @@ class Interruption {
   }
 
  protected:
-  void Keep(std::function<void()> act) {
+  // `arm` runs under the lock, so that no answer can come while it does, and not
+  // at all after the answer.
+  void Keep(std::function<void()> act, const std::function<void()>& arm) {
     {
       std::lock_guard lock(mutex_);
       if (over_) return;
       if (!interrupted_) {
         act_ = std::move(act);
+        if (arm) arm();
         return;
       }
     }
@@ -63,7 +66,8 @@ class Reply {
   using Answer = std::function<void(Result<T>)>;
 
   // `interruptible` is called at most once, when the tree first asks to be told
-  // of an interruption: most requests never need to be found again.
+  // of an interruption: most requests never need to be found again. It must not
+  // answer or interrupt before it returns.
   explicit Reply(Answer answer,
                  std::function<void(std::weak_ptr<Interruption>)> interruptible = nullptr)
       : state_(std::make_shared<State>(std::move(answer), std::move(interruptible))) {}
@@ -87,8 +91,9 @@ class Reply {
       if (Close()) answer_(std::move(result));
     }
     void Arm(const std::shared_ptr<State>& self, std::function<void()> act) {
-      Keep(std::move(act));
-      if (interruptible_) std::exchange(interruptible_, nullptr)(self);
+      Keep(std::move(act), [&] {
+        if (interruptible_) std::exchange(interruptible_, nullptr)(self);
+      });
     }
 
    private:

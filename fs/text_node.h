@@ -45,6 +45,7 @@ struct FileSpec {
   mode_t permissions = 0444;
   std::function<Result<Owner>(const Caller&)> owner;
   std::function<uint64_t()> size_bytes;  // empty: 0
+  bool inode_per_lookup = false;         // see Node
   std::function<Result<std::shared_ptr<OpenedFile>>(const OpenMode&, const Caller&)> open;
 };
 
@@ -53,6 +54,7 @@ class FileNode : public Node {
   FileNode(const View* view, std::string key, FileSpec spec)
       : view_(view), key_(std::move(key)), spec_(std::move(spec)) {}
   const std::string& key() const override { return key_; }
+  bool inode_per_lookup() const override { return spec_.inode_per_lookup; }
   Result<Attr> GetAttr(const Caller& caller) const override;
   Result<std::shared_ptr<OpenedFile>> Open(const OpenMode& mode, const Caller& c) const override;
 

@@ -234,15 +234,21 @@ Result<void> Tree::ReadDir(const Caller& caller, Handle handle, uint64_t offset,
   auto entries = folder->entries.Lock();
   for (; offset < entries->size(); ++offset) {
     const DirEntry& child = (*entries)[offset];
-    Entry entry{inodes_.NumberOf(*child.node), {}, child.node->cache_time()};
+    Entry entry;
+    entry.cache_time = child.node->cache_time();
     entry.attr.mode = child.node->type();
     if (with_attr) {
       auto attr = child.node->GetAttr(caller);
       if (!attr) continue;  // gone since the folder was opened
       entry.attr = *attr;
+      entry.ino = inodes_.Ref(child.node);
+    } else {
+      entry.ino = inodes_.NumberOf(*child.node);
     }
-    if (!add(child.name, entry, offset + 1)) break;
-    if (with_attr) inodes_.Ref(child.node);
+    if (!add(child.name, entry, offset + 1)) {
+      if (with_attr) inodes_.Forget(entry.ino, 1);
+      break;
+    }
   }
   return {};
 }

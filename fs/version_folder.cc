@@ -40,10 +40,10 @@ class VersionFile : public OpenedFile {
   std::shared_ptr<const ImageFile> file_;
 };
 
-void Check(const View* view, const std::string& job, uint64_t version) {
-  view->admissions().Post([view, job, version] {
+void Check(const View* view, const std::string& job, uint64_t version, const Caller& caller) {
+  view->admissions().Post([view, job, version, caller] {
     view->copying().CheckBegins(job, version);
-    auto admitted = view->store().Admit(job, version);
+    auto admitted = view->agent().AdmitImage(job, version, caller);
     // kBusy: not every byte is there yet. Anything else the user should know of.
     if (!admitted && admitted.error().code() != Errc::kBusy)
       (void)view->Noted(job, fmt::format("copying in images/{}/{}", job, version),
@@ -54,8 +54,14 @@ void Check(const View* view, const std::string& job, uint64_t version) {
 // A file of an image that is being copied in.
 class IncomingOpenFile : public OpenedFile {
  public:
-  IncomingOpenFile(const View* view, std::string job, uint64_t version, Fd fd, bool writes)
-      : view_(view), job_(std::move(job)), version_(version), fd_(std::move(fd)), writes_(writes) {
+  IncomingOpenFile(const View* view, std::string job, uint64_t version, Fd fd, bool writes,
+                   const Caller& opener)
+      : view_(view),
+        job_(std::move(job)),
+        version_(version),
+        fd_(std::move(fd)),
+        writes_(writes),
+        opener_(opener) {
     if (writes_) view_->copying().WriterCame(job_, version_);
   }
   ~IncomingOpenFile() override { IncomingOpenFile::Release(); }
@@ -87,7 +93,8 @@ class IncomingOpenFile : public OpenedFile {
   void Release() override {
     if (!fd_.valid()) return;
     fd_.Reset();
-    if (writes_ && view_->copying().WriterWent(job_, version_)) Check(view_, job_, version_);
+    if (writes_ && view_->copying().WriterWent(job_, version_))
+      Check(view_, job_, version_, opener_);
   }
 
  private:
@@ -96,6 +103,7 @@ class IncomingOpenFile : public OpenedFile {
   uint64_t version_;
   Fd fd_;
   bool writes_;
+  Caller opener_;
 };
 
 int OpenFlags(const OpenMode& mode) {
@@ -106,11 +114,12 @@ int OpenFlags(const OpenMode& mode) {
 
 Result<std::shared_ptr<OpenedFile>> OpenIncoming(const View* view, const std::string& job,
                                                  uint64_t version, std::string_view name,
-                                                 int extra_flags, const OpenMode& mode) {
+                                                 int extra_flags, const OpenMode& mode,
+                                                 const Caller& caller) {
   auto fd = view->store().OpenIncoming(job, version, name, OpenFlags(mode) | extra_flags);
   if (!fd) return view->Noted(job, fmt::format("images/{}/{}/{}", job, version, name), fd.error());
   return std::shared_ptr<OpenedFile>(
-      std::make_shared<IncomingOpenFile>(view, job, version, std::move(*fd), mode.write));
+      std::make_shared<IncomingOpenFile>(view, job, version, std::move(*fd), mode.write, caller));
 }
 
 // A file of images/JOB/N, committed (`digest` of its version) or incoming.
@@ -147,7 +156,7 @@ class ImageFileNode : public Node {
     if (auto may = view_->agent().CheckImageAccess(job_, version_, caller); !may)
       return may.error();
     if (!facts_ && view_->store().Incoming(job_, version_))
-      return OpenIncoming(view_, job_, version_, name_, 0, mode);
+      return OpenIncoming(view_, job_, version_, name_, 0, mode, caller);
     if (mode.write) return Fail(Errc::kReadOnly, "a version never changes");
     auto file = view_->store().OpenFile(job_, version_, name_);
     if (!file) return file.error();
@@ -268,7 +277,7 @@ Result<Node::Created> VersionFolder::Create(std::string_view name, const OpenMod
   if (!facts) return facts.error();
   if (*facts) return Fail(Errc::kReadOnly, "a version never changes");
   if (mode.exclusive && Lookup(name, caller)) return Fail(Errc::kExists, "{} exists", Quoted(name));
-  auto file = OpenIncoming(view_, job_, version_, name, O_CREAT, mode);
+  auto file = OpenIncoming(view_, job_, version_, name, O_CREAT, mode, caller);
   if (!file) return file.error();
   return Created{FileNodeOf(std::nullopt, {std::string(name), 0}), std::move(*file)};
 }
@@ -296,7 +305,7 @@ Result<void> VersionFolder::Rename(std::string_view from, const Node& to_folder,
     return view_->Noted(job_, fmt::format("images/{}/{}/{}", job_, version_, to), renamed.error());
   // rsync has closed the file before: this may be the last that was missing.
   view_->copying().WriterCame(job_, version_);
-  if (view_->copying().WriterWent(job_, version_)) Check(view_, job_, version_);
+  if (view_->copying().WriterWent(job_, version_)) Check(view_, job_, version_, caller);
   return renamed;
 }
 
