@@ -1,6 +1,6 @@
 #include "agent/store/frame_pipeline.h"
 
-#include <sys/resource.h>
+#include <sched.h>
 #include <unistd.h>
 #include <zstd.h>
 
@@ -74,9 +74,11 @@ void FramePipeline::Submit(size_t pages) {
 }
 
 Result<std::vector<FrameEntry>> FramePipeline::Drain() {
-  // Nobody is held up any more. Without the right to raise a priority it stays low.
-  if (pid_t tid = sealer_tid_; options_.yield_to_reading && tid != 0)
-    ::setpriority(PRIO_PROCESS, static_cast<id_t>(tid), 0);
+  // Nobody is held up any more. Where that may not be undone it stays as it is.
+  if (pid_t tid = sealer_tid_; options_.yield_to_reading && tid != 0) {
+    sched_param none{};
+    ::sched_setscheduler(tid, SCHED_OTHER, &none);
+  }
   shared_.Lock()->ending = true;
   changed_.notify_all();
   sealer_.join();
@@ -87,8 +89,9 @@ Result<std::vector<FrameEntry>> FramePipeline::Drain() {
 
 void FramePipeline::SealLoop() {
   if (options_.yield_to_reading) {
+    sched_param none{};
+    ::sched_setscheduler(0, SCHED_IDLE, &none);
     sealer_tid_ = ::gettid();
-    ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), 19);
   }
   for (;;) {
     Task task;

@@ -59,6 +59,8 @@ class LocalStore : public Store {
 
   // Verifies every byte of every version; one line a finding. False: something is wrong.
   bool VerifyAll(const std::function<void(std::string)>& say);
+  // "job sim version 3" for each folder in images/ that could not be taken in.
+  const std::vector<std::string>& UnlistedVersions() const { return unlisted_; }
 
  private:
   friend class VersionWriterImpl;
@@ -116,6 +118,7 @@ class LocalStore : public Store {
   std::unique_ptr<ckptfs::Trust> trust_;
   std::unique_ptr<Catalogue> catalogue_;
   std::unique_ptr<Packs> packs_;
+  std::vector<std::string> unlisted_;  // since Open
   // Locks, in order: the packs' change lock, this one, the catalogue's.
   Guarded<Changing> changing_;
 };

@@ -11,7 +11,9 @@ namespace {
 
 constexpr uint64_t kBlock = 4096;
 constexpr uint64_t kLeastPiece = 1 << 20;
-constexpr uint64_t kMostPiece = 4 << 20;
+constexpr uint64_t kMostPiece = 2 << 20;
+constexpr int kWriters = 3;
+constexpr uint64_t kAllocateFrom = 8 << 20;
 // ext4 keeps few extents of what is allocated in large steps, and writes into
 // allocated room do not take the file's lock for its size.
 constexpr uint64_t kAllocateStep = 256 << 20;
@@ -31,7 +33,7 @@ Result<std::unique_ptr<PackFile>> PackFile::Create(const Disk& disk, BufferPool&
     fd = disk.Create(options.dir_fd, options.name);
   }
   if (!fd) return fd.error();
-  auto ring = pool.Take(RoundUp(std::max<uint64_t>(options.ring_bytes, 4 << 20), kMostPiece) +
+  auto ring = pool.Take(RoundUp(std::max<uint64_t>(options.ring_bytes, 8 << 20), kMostPiece) +
                         RoundUp(kMaxStoredFrameBytes, kBlock));
   if (!ring) {
     (void)disk.Unlink(options.dir_fd, options.name);
@@ -48,16 +50,19 @@ PackFile::PackFile(const Disk& disk, const Options& options, Fd fd, bool direct,
       direct_(direct),
       ring_(std::move(ring)),
       ring_bytes_((ring_.size_bytes() - kMaxStoredFrameBytes) / kLeastPiece * kLeastPiece) {
-  writer_ = std::thread([this] { WriteLoop(); });
+  for (int i = 0; i < kWriters; ++i) writers_.emplace_back([this] { WriteLoop(); });
 }
 
 PackFile::~PackFile() {
-  if (writer_.joinable()) {
-    shared_.Lock()->abandoned = true;
-    changed_.notify_all();
-    writer_.join();
-  }
+  shared_.Lock()->abandoned = true;
+  StopWriters();
   if (!keep_) (void)disk_.Unlink(options_.dir_fd, options_.name);
+}
+
+void PackFile::StopWriters() {
+  changed_.notify_all();
+  for (std::thread& writer : writers_) writer.join();
+  writers_.clear();
 }
 
 Result<uint8_t*> PackFile::Reserve(size_t size_bytes) {
@@ -87,7 +92,7 @@ void PackFile::Publish(size_t size_bytes) {
   {
     auto shared = shared_.Lock();
     shared->published = published_;
-    worth_waking = published_ - shared->written >= kLeastPiece;
+    worth_waking = published_ - shared->claimed >= kLeastPiece;
   }
   if (worth_waking) changed_.notify_all();
 }
@@ -106,8 +111,7 @@ Result<void> PackFile::Append(Bytes bytes) {
 
 Result<void> PackFile::Finish() {
   shared_.Lock()->finishing = true;
-  changed_.notify_all();
-  writer_.join();
+  StopWriters();
   if (auto shared = shared_.Lock(); shared->failed) return *shared->failed;
   if (auto cut = disk_.Truncate(fd_.get(), published_, options_.name); !cut) return cut;
   auto synced = disk_.SyncData(fd_.get(), options_.name);
@@ -121,27 +125,32 @@ void PackFile::WriteLoop() {
     {
       auto shared = shared_.Lock();
       shared.Wait(changed_, [&] {
-        return shared->abandoned || shared->finishing ||
-               shared->published - shared->written >= kLeastPiece;
+        return shared->abandoned || shared->finishing || shared->failed ||
+               shared->published - shared->claimed >= kLeastPiece;
       });
       if (shared->abandoned || shared->failed) return;
-      from = shared->written;
+      from = shared->claimed;
       to = shared->published;
       if (!shared->finishing) to -= to % kBlock;
+      // Not over the ring's end, and not so much that room comes free in large bites only.
+      to = std::min({to, from + kMostPiece, from - from % ring_bytes_ + ring_bytes_});
+      if (from == to) return;
+      shared->claimed = to;
     }
-    if (from == to) return;
-    // Not over the ring's end, and not so much that the ring frees up in large bites only.
-    to = std::min({to, from + kMostPiece, from - from % ring_bytes_ + ring_bytes_});
     auto written = WritePiece(from, to);
     {
       auto shared = shared_.Lock();
-      if (written)
-        shared->written = to;
-      else
+      if (written) {
+        shared->early.emplace(from, to);
+        while (!shared->early.empty() && shared->early.begin()->first == shared->written) {
+          shared->written = shared->early.begin()->second;
+          shared->early.erase(shared->early.begin());
+        }
+      } else if (!shared->failed) {
         shared->failed = written.error().Add("pack {}", options_.name);
+      }
     }
     changed_.notify_all();
-    if (!written) return;
   }
 }
 
@@ -163,14 +172,17 @@ Result<void> PackFile::WritePiece(uint64_t from, uint64_t to) {
 }
 
 void PackFile::AllocateAhead(uint64_t to) {
-  // Small packs are written as they are.
-  if (!may_allocate_ || to <= allocated_ || to < kMostPiece) return;
-  auto allocated = disk_.Allocate(fd_.get(), allocated_, kAllocateStep, options_.name);
+  uint64_t from;
+  {
+    auto shared = shared_.Lock();
+    // Small packs are written as they are.
+    if (!shared->may_allocate || to <= shared->allocated || to < kAllocateFrom) return;
+    from = shared->allocated;
+    shared->allocated += kAllocateStep;
+  }
   // Without room for a whole step the writes themselves find out how far it goes.
-  if (allocated)
-    allocated_ += kAllocateStep;
-  else
-    may_allocate_ = false;
+  if (!disk_.Allocate(fd_.get(), from, kAllocateStep, options_.name))
+    shared_.Lock()->may_allocate = false;
 }
 
 }  // namespace ckptfs

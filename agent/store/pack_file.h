@@ -1,20 +1,23 @@
 // PackFile: writes one pack, strictly in order, past the page cache.
 //
 // Bytes are made in place in a ring of memory: Reserve gives room for the next
-// ones, Publish says that the oldest reserved bytes are final. A thread of the
-// pack's own writes what is published in large aligned pieces (O_DIRECT; where a
-// file system refuses that, through the page cache, dropping behind) and frees
-// the room. The memory ahead of the disk is the ring's, whatever the pack's size.
+// ones, Publish says that the oldest reserved bytes are final. Threads of the
+// pack's own write what is published in large aligned pieces, a few at once so that
+// the disk never waits for us (O_DIRECT; where a file system refuses that, through
+// the page cache, dropping behind), and free the room. The memory ahead of the
+// disk is the ring's, whatever the pack's size.
 //
 // What Reserve gives is always in one piece: past the ring's end lies room for
 // one more frame, and Publish copies what landed there to the ring's start.
 #pragma once
 
 #include <condition_variable>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "agent/store/buffers.h"
 #include "agent/store/disk.h"
@@ -56,9 +59,14 @@ class PackFile {
 
  private:
   struct Shared {
-    uint64_t reserved = 0;   // positions in the file; reserved >= published >= written
+    // Positions in the file, in this order from the right.
+    uint64_t reserved = 0;
     uint64_t published = 0;
+    uint64_t claimed = 0;  // by some thread, for writing
     uint64_t written = 0;
+    std::map<uint64_t, uint64_t> early;  // pieces beyond `written` that are written
+    uint64_t allocated = 0;
+    bool may_allocate = true;
     bool finishing = false;  // write also the last partial piece, then end
     bool abandoned = false;
     std::optional<Error> failed;
@@ -69,6 +77,7 @@ class PackFile {
   void WriteLoop();
   Result<void> WritePiece(uint64_t from, uint64_t to);
   void AllocateAhead(uint64_t to);
+  void StopWriters();
 
   const Disk& disk_;
   const Options options_;
@@ -77,12 +86,10 @@ class PackFile {
   Buffer ring_;
   const uint64_t ring_bytes_;  // without the room past its end
   uint64_t published_ = 0;     // the publishing thread's copy
-  uint64_t allocated_ = 0;     // the writing thread's
-  bool may_allocate_ = true;
   bool keep_ = false;
   Guarded<Shared> shared_;
   std::condition_variable changed_;
-  std::thread writer_;
+  std::vector<std::thread> writers_;
 };
 
 }  // namespace ckptfs

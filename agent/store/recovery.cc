@@ -203,6 +203,7 @@ Result<bool> LocalStore::AdoptVersions() {
       auto record = files ? adopter.RecordOf(*files) : Result<VersionRecord>(files.error());
       if (!record) {
         log_.Err("{}; it is not listed", record.error().Text());
+        unlisted_.push_back(shown);
         all_good = false;
         continue;
       }

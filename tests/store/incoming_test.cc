@@ -1,0 +1,161 @@
+// Images that are copied in: bit by bit, from trusted nodes and others.
+#include <fcntl.h>
+
+#include <filesystem>
+
+#include "crypto/keys.h"
+#include "tests/store/store_fixture.h"
+
+namespace ckptfs {
+namespace {
+
+namespace fs = std::filesystem;
+
+class Copying : public testing::Test {
+ protected:
+  std::string image(uint64_t version) { return dir_.path() + "/image-" + std::to_string(version); }
+
+  TempDir dir_;
+  std::unique_ptr<Store> here_ = OpenStore(dir_.path() + "/here", "here");
+  std::unique_ptr<Store> there_ = OpenStore(dir_.path() + "/there", "there");
+  Streams streams_{{"pages-1.img", RandomBytes(3 << 20, 1)}, {"core.img", "small"}};
+};
+
+TEST_F(Copying, AnImageGoesOnWhereItWasCopiedTo) {
+  TrustEachOther(*here_, *there_);
+  Save(*here_, streams_);
+  ChangePages(&streams_["pages-1.img"], 20, 2);
+  Save(*here_, streams_);
+  CopyOut(*here_, "sim", 2, image(2));
+  CopyIn(*there_, "sim", 2, image(2));
+  auto info = there_->Admit("sim", 2);
+  ASSERT_TRUE(info) << info.error().Text();
+  EXPECT_TRUE(info->imported);
+  EXPECT_EQ(info->signer, here_->public_key().IdText());
+  EXPECT_TRUE(there_->IncomingVersions("sim").empty());
+  ExpectLoads(*there_, 2, streams_);
+
+  // The next version there refers to the frames of the image that was copied in.
+  ChangePages(&streams_["pages-1.img"], 20, 3);
+  VersionInfo next = Save(*there_, streams_);
+  EXPECT_EQ(next.version, 3u);
+  EXPECT_EQ(next.parent, 2u);
+  EXPECT_LT(next.written_bytes, 300u << 10);
+  ExpectLoads(*there_, 3, streams_);
+
+  // … also when that image is deleted, the catalogue lost, and on its way back.
+  ASSERT_TRUE(there_->Delete("sim", 2));
+  ExpectLoads(*there_, 3, streams_);
+  there_.reset();
+  fs::remove_all(dir_.path() + "/there/catalogue");
+  there_ = OpenStore(dir_.path() + "/there", "there");
+  ExpectLoads(*there_, 3, streams_);
+  CopyOut(*there_, "sim", 3, image(3));
+  CopyIn(*here_, "sim", 3, image(3));
+  auto back = here_->Admit("sim", 3);
+  ASSERT_TRUE(back) << back.error().Text();
+  ExpectLoads(*here_, 3, streams_);
+}
+
+TEST_F(Copying, ADeletedVersionComesBack) {
+  Save(*here_, streams_);
+  CopyOut(*here_, "sim", 1, image(1));
+  ASSERT_TRUE(here_->Delete("sim", 1));
+  CopyIn(*here_, "sim", 1, image(1));
+  auto info = here_->Admit("sim", 1);
+  ASSERT_TRUE(info) << info.error().Text();
+  ExpectLoads(*here_, 1, streams_);
+}
+
+TEST_F(Copying, AnUnknownSignerIsNamedUntilItIsTrusted) {
+  ASSERT_TRUE(here_->Trust("there", there_->public_key().Format()));
+  Save(*here_, streams_);
+  CopyOut(*here_, "sim", 1, image(1));
+  CopyIn(*there_, "sim", 1, image(1));
+  auto refused = there_->Admit("sim", 1);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), Errc::kUntrusted);
+  EXPECT_NE(refused.error().message().find(here_->public_key().IdText()), std::string::npos);
+  auto incoming = there_->Incoming("sim", 1);
+  ASSERT_TRUE(incoming);
+  EXPECT_EQ(incoming->state, IncomingState::kBad);
+  EXPECT_EQ(incoming->refused, Errc::kUntrusted);
+  ASSERT_TRUE(there_->Trust("here", here_->public_key().Format()));
+  auto admitted = there_->Admit("sim", 1);
+  EXPECT_TRUE(admitted) << admitted.error().Text();
+}
+
+TEST_F(Copying, AnImageForOthersIsRefused) {
+  ASSERT_TRUE(there_->Trust("here", here_->public_key().Format()));
+  Save(*here_, streams_);
+  CopyOut(*here_, "sim", 1, image(1));
+  CopyIn(*there_, "sim", 1, image(1));
+  auto refused = there_->Admit("sim", 1);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), Errc::kUntrusted);
+  EXPECT_NE(refused.error().message().find("not readable by this node"), std::string::npos);
+}
+
+TEST_F(Copying, FilesArriveInAnyOrderAndUnderTemporaryNames) {
+  TrustEachOther(*here_, *there_);
+  Save(*here_, streams_);
+  CopyOut(*here_, "sim", 1, image(1));
+  ASSERT_TRUE(there_->MakeIncoming("sim", 1));
+  ASSERT_TRUE(there_->MakeIncoming("sim", 1));
+  std::string bytes = ReadAll(image(1) + "/main.img");
+  {
+    auto fd = there_->OpenIncoming("sim", 1, ".main.img.Ab12Cd", O_RDWR | O_CREAT | O_EXCL);
+    ASSERT_TRUE(fd);
+    size_t half = bytes.size() / 2;
+    ASSERT_TRUE(WriteAll(fd->get(), AsBytes(bytes.substr(half)), static_cast<off_t>(half)));
+    EXPECT_EQ(there_->Incoming("sim", 1)->state, IncomingState::kPartial);
+    ASSERT_TRUE(WriteAll(fd->get(), AsBytes(bytes.substr(0, half)), 0));
+    EXPECT_EQ(there_->Admit("sim", 1).error().code(), Errc::kBusy) << "a file is open";
+  }
+  ASSERT_TRUE(there_->RenameIncoming("sim", 1, ".main.img.Ab12Cd", "main.img"));
+  ASSERT_TRUE(there_->RenameIncoming("sim", 1, ".main.img.Ab12Cd", "main.img"));
+  EXPECT_EQ(there_->Admit("sim", 1).error().code(), Errc::kBusy) << "the manifest is missing";
+  for (const char* name : {"manifest.minisig", "manifest"}) {
+    auto fd = there_->OpenIncoming("sim", 1, name, O_WRONLY | O_CREAT);
+    ASSERT_TRUE(WriteAll(fd->get(), AsBytes(ReadAll(image(1) + "/" + name))));
+  }
+  auto incoming = there_->Incoming("sim", 1);
+  EXPECT_EQ(incoming->state, IncomingState::kComplete) << incoming->words;
+  ASSERT_TRUE(there_->Admit("sim", 1));
+  EXPECT_TRUE(there_->Admit("sim", 1)) << "again is no error";
+  ExpectLoads(*there_, 1, streams_);
+}
+
+TEST_F(Copying, WhatWasCompleteIsAdmittedAtTheNextOpen) {
+  TrustEachOther(*here_, *there_);
+  Save(*here_, streams_);
+  CopyOut(*here_, "sim", 1, image(1));
+  CopyIn(*there_, "sim", 1, image(1));
+  there_.reset();
+  there_ = OpenStore(dir_.path() + "/there", "there");
+  ExpectLoads(*there_, 1, streams_);
+}
+
+TEST_F(Copying, NamesThatLeaveTheFolderAreRefused) {
+  ASSERT_TRUE(there_->MakeIncoming("sim", 1));
+  for (const char* name : {"..", ".", "", "a/b", "../x", "a\nb"})
+    EXPECT_EQ(there_->OpenIncoming("sim", 1, name, O_WRONLY | O_CREAT).error().code(), Errc::kInvalid);
+  for (const char* job : {"..", ".x", "", "a/b", "-x"})
+    EXPECT_EQ(there_->MakeIncoming(job, 1).error().code(), Errc::kInvalid);
+}
+
+TEST_F(Copying, ExtractGivesEveryStream) {
+  Save(*here_, streams_);
+  CopyOut(*here_, "sim", 1, image(1));
+  here_.reset();
+  auto keys_dir = Open(dir_.path() + "/here/keys", O_RDONLY | O_DIRECTORY);
+  auto keys = NodeKeys::Load(keys_dir->get(), {});
+  ASSERT_TRUE(keys) << keys.error().Text();
+  auto done = ExtractImageDir(image(1), *keys, {}, dir_.path() + "/out");
+  ASSERT_TRUE(done) << done.error().Text();
+  for (const auto& [name, bytes] : streams_)
+    EXPECT_TRUE(ReadAll(dir_.path() + "/out/main/" + name) == bytes) << name;
+}
+
+}  // namespace
+}  // namespace ckptfs
