@@ -198,7 +198,7 @@ Result<void> NodeAgent::CheckNoOtherUnits(const JobPtr& job, std::string_view un
           roots.emplace_back(name, each.processes->root.pid);
     }
     for (const auto& [name, root] : roots) {
-      auto is_root = [&](const ProcessInfo& info) { return info.id.pid == root; };
+      auto is_root = [root = root](const ProcessInfo& info) { return info.id.pid == root; };
       if (!IsInTree(pid, root) && !std::any_of(tree.begin(), tree.end(), is_root)) continue;
       std::string whose = other == job ? fmt::format("unit {} of this job", name)
                                        : std::string("a unit of another job");

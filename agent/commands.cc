@@ -121,7 +121,8 @@ void NodeAgent::RunCommand(Run& run) {
   Keep(run.job);
   Event(name, figures);
   run.job->changed().notify_all();
-  if (run.by_policy && run.command.verb == Verb::kRestart) PolicyRestartDone(run.job, outcome);
+  if (run.by_policy && run.command.verb != Verb::kCheckpoint)
+    PolicyRestartDone(run.job, run.command.verb, outcome);
   run.answer->Give(outcome);
   // Ends that the command brought about were seen while it was at work.
   TellEnd(run.job);

@@ -97,7 +97,8 @@ Result<std::unique_ptr<EventLog>> EventLog::Open(int dir_fd, uint64_t limit_byte
   return std::unique_ptr<EventLog>(new EventLog(std::move(state)));
 }
 
-// Only the newer half stays, from a line's start on, in a file of its own.
+// Only the newer half stays, from a line's start on, in a file of its own. Syncs
+// under the lock, against the rule: it is rare, and no event may slip in between.
 static Result<void> Halve(int dir_fd, File* file) {
   auto newer =
       ReadAt(file->fd.get(), file->size_bytes / 2, file->size_bytes - file->size_bytes / 2);

@@ -118,7 +118,8 @@ class NodeAgent final : public Agent {
   bool Tick();  // true: something is due soon
   void TickJob(const JobPtr& job, std::chrono::steady_clock::time_point now, bool* hurry);
   void StartByPolicy(const JobPtr& job, Command command);
-  void PolicyRestartDone(const JobPtr& job, const Result<void>& outcome);
+  // Of the kill that comes before a restart, and of the restart.
+  void PolicyRestartDone(const JobPtr& job, Verb verb, const Result<void>& outcome);
   std::chrono::steady_clock::time_point Now() const;
 
   // --- agent.cc, images.cc

@@ -43,6 +43,9 @@ struct Choice {
   std::string_view word;
   T value;
 };
+template <typename T>
+Choice(const char*, T) -> Choice<T>;
+
 constexpr std::array kRestarts{Choice{"never", RestartPolicy::kNever},
                                Choice{"on-failure", RestartPolicy::kOnFailure}};
 constexpr std::array kProtocols{Choice{"coordinated", ProtocolPolicy::kCoordinated},

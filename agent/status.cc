@@ -139,9 +139,8 @@ Result<uint64_t> NodeAgent::WaitForEnd(std::string_view name, const Caller& call
     return Fail(Errc::kGone, "job {} has never run", name)
         .WithRemedy("write a pid into units/main/procs first");
   }
-  if (state != JobState::kEnded || pending) return id;
-  TellEnd(*job);
-  return 0;
+  if (state == JobState::kEnded && !pending) TellEnd(*job);
+  return id;
 }
 
 void NodeAgent::CancelWait(uint64_t id) { waiters_.Remove(id); }

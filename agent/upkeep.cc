@@ -123,14 +123,15 @@ void NodeAgent::TickJob(const JobPtr& job, std::chrono::steady_clock::time_point
   if (due) StartByPolicy(job, CommandOf(*due));
 }
 
-void NodeAgent::PolicyRestartDone(const JobPtr& job, const Result<void>& outcome) {
+void NodeAgent::PolicyRestartDone(const JobPtr& job, Verb verb, const Result<void>& outcome) {
   bool gives_up = false;
   {
     auto data = job->Lock();
-    gives_up = !outcome && data->restarts_tried >= kMostRestarts;
-    if (outcome || gives_up) data->restart_pending = false;
+    // What cannot be killed now cannot be at the next tick either.
+    gives_up = !outcome && (verb == Verb::kKill || data->restarts_tried >= kMostRestarts);
+    if (gives_up || (outcome && verb == Verb::kRestart)) data->restart_pending = false;
   }
-  if (gives_up) Event(job->name(), fmt::format("restart given up tries={}", kMostRestarts));
+  if (gives_up) Event(job->name(), "restart given up");
 }
 
 }  // namespace ckptfs
