@@ -17,8 +17,24 @@
 #include <climits>
 #include <csignal>
 
+#ifdef __SANITIZE_THREAD__  // gcc
+#define CKPTFS_THREAD_SANITIZER
+#elif defined(__has_feature)  // clang
+#if __has_feature(thread_sanitizer)
+#define CKPTFS_THREAD_SANITIZER
+#endif
+#endif
+#ifdef CKPTFS_THREAD_SANITIZER
+// ThreadSanitizer takes every clone for a fork and allows no thread to start after it. It does not
+// know glibc's other name for the same function.
+extern "C" int __clone(int (*function)(void*), void* stack, int flags, void* argument, ...);
+#define clone __clone
+#endif
+
 namespace ckptfs {
 namespace {
+
+constexpr size_t kKernelSignalSetBytes = 8;
 
 // All that the child needs, laid out before the clone: between clone and exec
 // it shares our memory and must not allocate.
@@ -39,7 +55,10 @@ int Give(Plan* plan, const char* what) {
   return 127;
 }
 
-// Raw calls: glibc's wrappers would change the credentials of all our threads.
+// From here to RunChild: what runs in the child. Raw system calls where glibc's wrappers, or a
+// sanitizer around them, keep state in memory, for that memory is ours.
+
+// glibc's wrappers would change the credentials of all our threads.
 bool TakeCredentials(const ChildCredentials& who, const char** what) {
   bool ambient = !who.ambient_capabilities.empty();
   *what = "setgroups";
@@ -75,19 +94,17 @@ bool PlaceDescriptors(Plan* plan) {
   // First out of the way of the low numbers, then down to their places.
   int base = static_cast<int>(plan->fds.size()) + 3;
   for (int& fd : plan->fds) {
-    fd = ::fcntl(fd, F_DUPFD_CLOEXEC, base);
+    fd = static_cast<int>(::syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, base));
     if (fd < 0) return false;
   }
   for (size_t i = 0; i < plan->fds.size(); ++i)
-    if (::dup2(plan->fds[i], static_cast<int>(i)) < 0) return false;
+    if (::syscall(SYS_dup3, plan->fds[i], i, 0) < 0) return false;
   return ::syscall(SYS_close_range, plan->fds.size(), ~0U, 0) == 0;
 }
 
-// Our handlers must not run in the child, which shares our memory, and what we ignore is not its
-// choice. The raw call, for a wrapper may keep a table in memory that the child would change for
-// us. All zeros is SIG_DFL; SIGKILL and SIGSTOP refuse, rightly.
+// Our handlers must not run in the child, and what we ignore is not its choice. All zeros is
+// SIG_DFL; SIGKILL and SIGSTOP refuse, rightly.
 void ResetSignals() {
-  constexpr size_t kKernelSignalSetBytes = 8;
   static constexpr char kDefaultAction[64] = {};
   for (int signal_number = 1; signal_number < NSIG; ++signal_number)
     ::syscall(SYS_rt_sigaction, signal_number, kDefaultAction, nullptr, kKernelSignalSetBytes);
@@ -98,7 +115,7 @@ int RunChild(void* argument) {
   const ChildOptions& options = *plan->options;
   ResetSignals();
   if (options.new_session) ::setsid();
-  if (options.cgroup_procs_fd >= 0 && ::write(options.cgroup_procs_fd, "0", 1) != 1)
+  if (options.cgroup_procs_fd >= 0 && ::syscall(SYS_write, options.cgroup_procs_fd, "0", 1) != 1)
     return Give(plan, "enter cgroup");
   for (int ns : options.enter_namespaces)
     if (::setns(ns, 0) != 0) return Give(plan, "enter namespace");
@@ -109,7 +126,7 @@ int RunChild(void* argument) {
   }
   // After the credentials: the folder must be one that this user may enter.
   if (::chdir(plan->directory) != 0) return Give(plan, "enter folder");
-  ::sigprocmask(SIG_SETMASK, &plan->unblocked, nullptr);
+  ::syscall(SYS_rt_sigprocmask, SIG_SETMASK, &plan->unblocked, nullptr, kKernelSignalSetBytes);
   ::execve(plan->argv[0], plan->argv.data(), plan->environment.data());
   return Give(plan, "run");
 }
@@ -214,8 +231,8 @@ Result<std::optional<ExitStatus>> Child::WaitFor(std::chrono::milliseconds limit
   if (!running()) return Fail(Errc::kInternal, "child was waited for twice");
   auto deadline = std::chrono::steady_clock::now() + limit;
   for (;;) {
-    auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline -
-                                                             std::chrono::steady_clock::now());
+    auto left =
+        std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
     pollfd ended{pidfd_.get(), POLLIN, 0};
     int n = ::poll(&ended, 1, static_cast<int>(std::clamp<int64_t>(left.count(), 0, INT_MAX)));
     if (n < 0 && errno == EINTR) continue;

@@ -136,6 +136,8 @@ Result<SecretBytes> OpenSealed(std::string_view before, std::string_view line,
     return Fail(Errc::kUntrusted, "self.key is sealed, and there is nobody to ask its passphrase");
   auto passphrase = ask();
   if (!passphrase) return passphrase.error();
+  Error wrong(Errc::kUntrusted, "the passphrase of self.key is wrong");
+  if (passphrase->size_bytes() == 0) return wrong;
   auto key = SealingKey(*passphrase, salt, cost);
   if (!key) return key.error();
   auto secrets = SecretBytes::Zeros(kSecretsBytes);
@@ -147,7 +149,7 @@ Result<SecretBytes> OpenSealed(std::string_view before, std::string_view line,
                                                  box.data() + kNonceBytes, box.size() - kNonceBytes,
                                                  AsBytes(before).data(), associated_bytes,
                                                  box.data(), key->bytes().data()) != 0)
-    return Fail(Errc::kUntrusted, "the passphrase of self.key is wrong");
+    return wrong;
   return secrets;
 }
 

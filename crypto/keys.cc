@@ -148,9 +148,11 @@ std::string ToBase64(Bytes bytes) {
 }
 
 Result<std::vector<uint8_t>> FromBase64(std::string_view text, size_t limit_bytes) {
-  std::vector<uint8_t> bytes(std::min(limit_bytes, text.size() / 4 * 3));
+  if (text.empty()) return std::vector<uint8_t>();
+  size_t room_bytes = std::min(limit_bytes, text.size() / 4 * 3);
+  std::vector<uint8_t> bytes(room_bytes + 1);  // one more, for libsodium refuses a null pointer
   size_t size_bytes = 0;
-  bool good = sodium_base642bin(bytes.data(), bytes.size(), text.data(), text.size(), nullptr,
+  bool good = sodium_base642bin(bytes.data(), room_bytes, text.data(), text.size(), nullptr,
                                 &size_bytes, nullptr, sodium_base64_VARIANT_ORIGINAL) == 0;
   if (good) bytes.resize(size_bytes);
   // Encoded again, since several texts can decode to the same bytes.
