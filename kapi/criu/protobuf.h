@@ -25,6 +25,7 @@ class ProtobufReader {
   // nullopt at the end, or where the message cannot be understood: then `bad()`.
   std::optional<ProtobufField> Next();
   bool bad() const { return bad_; }
+  size_t remaining() const { return rest_.size(); }  // bytes after the last field
 
  private:
   std::optional<ProtobufField> Bad();

@@ -2,9 +2,13 @@
 
 #include <poll.h>
 #include <pthread.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <csignal>
+
+#include "kapi/criu/image_fixes.h"
+#include "kapi/criu/pstree.h"
 
 namespace ckptfs {
 namespace {
@@ -30,6 +34,45 @@ class SigpipeBlocked {
  private:
   sigset_t sigpipe_, before_;
 };
+
+// A stream whose content was changed on its way.
+class ChangedStream : public ImageSource::Stream {
+ public:
+  explicit ChangedStream(std::string content) : content_(std::move(content)) {}
+  uint64_t size_bytes() const override { return content_.size(); }
+  Result<ImageSource::Fed> WriteTo(int fd) override {
+    while (given_ < content_.size()) {
+      ssize_t n = ::write(fd, content_.data() + given_, content_.size() - given_);
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0 && errno == EAGAIN) return ImageSource::Fed::kWouldBlock;
+      if (n < 0 && errno == EPIPE) return Fail(Errc::kGone, "the reader is gone");
+      if (n < 0) return Error::FromErrno(errno, "write");
+      given_ += static_cast<size_t>(n);
+    }
+    return ImageSource::Fed::kEnd;
+  }
+  Result<size_t> Read(MutableBytes) override {
+    return Fail(Errc::kInternal, "a changed stream is only written");
+  }
+
+ private:
+  std::string content_;
+  size_t given_ = 0;
+};
+
+constexpr char kFilesImage[] = "files.img";
+constexpr size_t kMostToChangeBytes = 64 << 20;
+
+Result<std::unique_ptr<ImageSource::Stream>> OpenFixed(ImageSource& source,
+                                                       const std::string& name) {
+  auto stream = source.Open(name);
+  if (!stream || name != kFilesImage || (*stream)->size_bytes() > kMostToChangeBytes)
+    return stream;
+  auto content = ReadStream(source, name, kMostToChangeBytes);
+  if (!content) return content.error();
+  FixTimerfds(&*content);
+  return std::make_unique<ChangedStream>(std::move(*content));
+}
 
 class Serving {
  public:
@@ -65,7 +108,7 @@ Result<void> Serving::AnswerRequests() {
       auto name = requests.NextName();
       if (!name) return name.error();
       if (!*name) return {};
-      auto stream = source_.Open(**name);
+      auto stream = OpenFixed(source_, **name);
       bool exists = stream.ok();
       if (!exists && stream.error().code() != Errc::kNotFound)
         return stream.error().Add("read {}", **name);

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "kapi/criu/image_fixes.h"
 #include "kapi/criu/pstree.h"
 
 namespace ckptfs {
@@ -81,6 +82,25 @@ TEST(PstreeImage, NonsenseIsCorrupt) {
     ASSERT_FALSE(tree.ok());
     EXPECT_EQ(tree.error().code(), Errc::kCorrupt);
   }
+}
+
+TEST(FilesImage, ExpiredPeriodicTimerfdIsArmedAgain) {
+  auto timer = [](uint64_t nanos_left, uint64_t every_nanos) {
+    std::string tfd, entry;
+    AppendIntField(&tfd, 1, 9);
+    AppendIntField(&tfd, 7, 0);
+    AppendIntField(&tfd, 8, nanos_left);
+    AppendIntField(&tfd, 9, 0);
+    AppendIntField(&tfd, 10, every_nanos);
+    AppendIntField(&entry, 1, 17);
+    AppendStringField(&entry, 12, tfd);
+    return entry;
+  };
+  std::string image = Pstree({timer(0, 20000000), timer(0, 0), timer(5, 20000000)});
+  EXPECT_EQ(FixTimerfds(&image), 1);
+  EXPECT_EQ(image, Pstree({timer(1, 20000000), timer(0, 0), timer(5, 20000000)}));
+  std::string nonsense(1000, '\xff');
+  EXPECT_EQ(FixTimerfds(&nonsense), 0);
 }
 
 TEST(PstreeImage, CriusOwnPidsStayClearOfTheJobs) {
