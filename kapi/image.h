@@ -16,7 +16,11 @@
 
 namespace ckptfs {
 
-// Names of streams: 1 to 255 bytes, no '/', no NUL, unique within a unit's image.
+// Names of streams: 1 to 255 bytes, no '/', no NUL, not "." or "..", unique within a
+// unit's image.
+inline constexpr size_t kMaxStreamNameBytes = 255;
+bool IsStreamName(std::string_view name);
+
 class ImageSink {
  public:
   enum class Read { kMore, kWouldBlock, kEnd };

@@ -15,11 +15,6 @@
 
 namespace ckptfs {
 
-bool IsStreamName(std::string_view name) {
-  return !name.empty() && name.size() <= 255 && name != "." && name != ".." &&
-         name.find('/') == name.npos && name.find('\0') == name.npos;
-}
-
 Result<std::string> ParseStreamRequest(Bytes body) {
   ProtobufReader reader(body);
   std::optional<std::string> name;
