@@ -8,6 +8,9 @@
 namespace ckptfs {
 namespace {
 
+constexpr std::string_view kLatest = "latest";
+constexpr uint64_t kNoVersion = 0;  // what is hidden in images/JOB itself
+
 bool HasImages(const Store& store, std::string_view job) {
   return store.Latest(job).has_value() || !store.IncomingVersions(job).empty();
 }
@@ -110,7 +113,7 @@ NodePtr JobImagesFolder::VersionNode(uint64_t version) const {
 }
 
 NodePtr JobImagesFolder::LatestNode() const {
-  return std::make_shared<LatestLink>(&view(), KeyOf("latest"), job_);
+  return std::make_shared<LatestLink>(&view(), KeyOf(kLatest), job_);
 }
 
 Result<std::vector<DirEntry>> JobImagesFolder::Children(const Caller& caller) const {
@@ -118,7 +121,8 @@ Result<std::vector<DirEntry>> JobImagesFolder::Children(const Caller& caller) co
   std::vector<DirEntry> out;
   std::vector<uint64_t> versions = view().store().Versions(job_);
   // First, so that `rm -r` removes it while there still are versions.
-  if (!versions.empty()) out.push_back({"latest", LatestNode()});
+  if (!versions.empty() && !view().copying().IsHidden(job_, kNoVersion, kLatest))
+    out.push_back({std::string(kLatest), LatestNode()});
   for (uint64_t version : versions) {
     if (caller.uid != 0) {
       auto facts = view().copying().CachedFacts(job_, version);
@@ -134,7 +138,9 @@ Result<std::vector<DirEntry>> JobImagesFolder::Children(const Caller& caller) co
 
 Result<NodePtr> JobImagesFolder::Lookup(std::string_view name, const Caller& caller) const {
   NodePtr node;
-  if (name == "latest") {
+  if (name == kLatest) {
+    if (view().copying().IsHidden(job_, kNoVersion, kLatest))
+      return Fail(Errc::kNotFound, "{} was removed", name);
     node = LatestNode();
   } else if (auto version = ParseVersion(name)) {
     // Afresh: what is kept may be of a version that is gone.
@@ -167,16 +173,21 @@ Result<NodePtr> JobImagesFolder::MakeLink(std::string_view name, std::string_vie
                                           const Caller& caller) const {
   if (auto whose = owner(caller); !whose) return whose.error();
   // `latest` follows from what is there: cp -a may copy it, without effect.
-  if (name != "latest" || !ParseVersion(target))
+  if (name != kLatest || !ParseVersion(target))
     return Fail(Errc::kNotYours, "links other than latest -> N are not kept here");
+  view().copying().ForgetHidden(job_, kNoVersion);
   view().copying().ClaimLatest(job_, target);
   return LatestNode();
 }
 
 Result<void> JobImagesFolder::RemoveFile(std::string_view name, const Caller& caller) const {
   if (auto whose = owner(caller); !whose) return whose.error();
-  // cp -a and rm -r remove it by its name; it goes when the last version does.
-  if (name == "latest") return {};
+  // It follows from what is there and cannot go; cp -a removes it to make it anew,
+  // and rm -r removes it on its way.
+  if (name == kLatest) {
+    view().copying().Hide(job_, kNoVersion, kLatest);
+    return {};
+  }
   return Fail(Errc::kNotFound, "no file {}", Quoted(name));
 }
 

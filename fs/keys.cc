@@ -124,10 +124,12 @@ class KeyNode : public Node {
   const std::string& key() const override { return key_; }
 
   Result<Attr> GetAttr(const Caller&) const override {
+    // Lookup says what is not there. Whoever has it open may stat it all the same,
+    // as with a file that was removed.
     auto text = TextOf(*view_, *drafts_, name_);
-    if (!text) return Fail(Errc::kNotFound, "no key {}", name_);
     Owner owner = view_->own(0644);
-    return Attr{S_IFREG | owner.mode, owner.uid, owner.gid, text->size(), view_->started_unix_ms()};
+    return Attr{S_IFREG | owner.mode, owner.uid, owner.gid, text ? text->size() : 0,
+                view_->started_unix_ms()};
   }
 
   Result<std::shared_ptr<OpenedFile>> Open(const OpenMode& mode, const Caller& c) const override {

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <cstdarg>
@@ -26,13 +27,16 @@ void KeepWords(fuse_log_level, const char* format, va_list arguments) {
   char line[512];
   std::vsnprintf(line, sizeof line, format, arguments);
   std::lock_guard lock(g_words_lock);
-  g_words = line;
-  while (!g_words.empty() && g_words.back() == '\n') g_words.pop_back();
+  // It says one sentence in several calls.
+  if (g_words.size() < 2048) g_words += line;
 }
 
 std::string TakeWords() {
   std::lock_guard lock(g_words_lock);
-  return std::exchange(g_words, {});
+  std::string words = std::exchange(g_words, {});
+  while (!words.empty() && words.back() == '\n') words.pop_back();
+  std::replace(words.begin(), words.end(), '\n', ' ');
+  return words;
 }
 
 // -o splits at commas.
@@ -86,6 +90,7 @@ class LowLevelSession : public FuseSession {
     for (std::string& word : words) argv.push_back(word.data());
     fuse_args args = FUSE_ARGS_INIT(static_cast<int>(argv.size()), argv.data());
     fuse_set_log_func(KeepWords);
+    (void)TakeWords();
     session_ = fuse_session_new(&args, &FuseOperations(), sizeof(fuse_lowlevel_ops), &context_);
     fuse_opt_free_args(&args);
     if (session_ == nullptr)

@@ -93,6 +93,7 @@ int FsckCommand(const std::string& store, bool rebuild, const std::string& passp
   if (auto ready = InitCrypto(); !ready) return Say(ready.error());
   StoreOptions options;
   options.dir = store.empty() ? DefaultStore() : store;
+  options.node = "fsck";  // names new keys; none are made
   options.ask_passphrase = PassphraseFrom(passphrase_file);
   auto good = CheckStore(options, rebuild, Print);
   if (!good) return Say(good.error());

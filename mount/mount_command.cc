@@ -75,7 +75,7 @@ Result<void> OpenNode(Parts* node, const MountRequest& request, const std::strin
   options.ask_passphrase = PassphraseFrom(request.passphrase_file);
   options.seal_new_keys = request.seal_keys;
   auto store = Store::Open(std::move(options), log);
-  if (!store) return store.error().Add("store {}", store_dir);
+  if (!store) return store.error();
   node->store = std::move(*store);
 
   auto work_dir = WorkDir::Make(store_dir);
