@@ -17,7 +17,7 @@
 namespace ckptfs {
 
 // Names of streams: 1 to 255 bytes, no '/', no NUL, not "." or "..", unique within a
-// unit's image.
+// unit's image. Data, never paths of the store; but `extract` makes files of them.
 inline constexpr size_t kMaxStreamNameBytes = 255;
 bool IsStreamName(std::string_view name);
 

@@ -30,11 +30,6 @@ Result<void> CheckName(std::string_view name, std::string_view what) {
       .WithRemedy("use 1 to 64 of A-Z a-z 0-9 . _ - and begin with none of . and -");
 }
 
-bool IsStreamName(std::string_view name) {
-  return !name.empty() && name.size() <= kMaxStreamNameBytes && name != "." && name != ".." &&
-         name.find('/') == std::string_view::npos && name.find('\0') == std::string_view::npos;
-}
-
 std::optional<uint64_t> ParseVersionNumber(std::string_view text) {
   uint64_t number = 0;
   auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), number);

@@ -14,14 +14,9 @@
 namespace ckptfs {
 
 inline constexpr size_t kMaxNameBytes = 64;
-inline constexpr size_t kMaxStreamNameBytes = 255;
 
 inline constexpr std::string_view kManifestName = "manifest";
 inline constexpr std::string_view kSignatureName = "manifest.minisig";
-
-// Stream names are data and never paths of the store, but `extract` makes files
-// of them: 1 to 255 bytes, no '/', no NUL, neither "." nor "..".
-bool IsStreamName(std::string_view name);
 
 // "1", "2" …, canonical; nullopt for anything else.
 std::optional<uint64_t> ParseVersionNumber(std::string_view text);

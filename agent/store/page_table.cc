@@ -5,6 +5,7 @@
 
 #include "agent/store/encoding.h"
 #include "agent/store/names.h"
+#include "kapi/image.h"
 
 namespace ckptfs {
 namespace {

@@ -16,6 +16,7 @@
 
 #include "base/fd.h"
 #include "base/result.h"
+#include "kapi/image.h"
 
 namespace ckptfs {
 
@@ -23,8 +24,6 @@ inline constexpr char kCaptureSocket[] = "streamer-capture.sock";
 inline constexpr char kServeSocket[] = "streamer-serve.sock";
 inline constexpr size_t kMaxRequestBytes = 512;
 
-// A name that criu may ask for: what ImageSink and ImageSource take.
-bool IsStreamName(std::string_view name);
 // The body of a request. kCorrupt if it is none.
 Result<std::string> ParseStreamRequest(Bytes body);
 std::string EncodeStreamReply(bool exists);
