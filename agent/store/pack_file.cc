@@ -10,9 +10,10 @@ namespace ckptfs {
 namespace {
 
 constexpr uint64_t kBlock = 4096;
-constexpr uint64_t kLeastPiece = 1 << 20;
-constexpr uint64_t kMostPiece = 2 << 20;
-constexpr int kWriters = 3;
+constexpr uint64_t kLeastPiece = 2 << 20;
+constexpr uint64_t kMostPiece = 4 << 20;
+// One is in the disk's hands while the other is made; more only cost wake-ups.
+constexpr int kWriters = 2;
 constexpr uint64_t kAllocateFrom = 8 << 20;
 // ext4 keeps few extents of what is allocated in large steps, and writes into
 // allocated room do not take the file's lock for its size.
@@ -49,7 +50,7 @@ PackFile::PackFile(const Disk& disk, const Options& options, Fd fd, bool direct,
       fd_(std::move(fd)),
       direct_(direct),
       ring_(std::move(ring)),
-      ring_bytes_((ring_.size_bytes() - kMaxStoredFrameBytes) / kLeastPiece * kLeastPiece) {
+      ring_bytes_((ring_.size_bytes() - kMaxStoredFrameBytes) / kBlock * kBlock) {
   for (int i = 0; i < kWriters; ++i) writers_.emplace_back([this] { WriteLoop(); });
 }
 
@@ -60,7 +61,7 @@ PackFile::~PackFile() {
 }
 
 void PackFile::StopWriters() {
-  changed_.notify_all();
+  work_.notify_all();
   for (std::thread& writer : writers_) writer.join();
   writers_.clear();
 }
@@ -68,7 +69,7 @@ void PackFile::StopWriters() {
 Result<uint8_t*> PackFile::Reserve(size_t size_bytes) {
   auto shared = shared_.Lock();
   // A block more than the frame: the last piece is padded to a whole block.
-  shared.Wait(changed_, [&] {
+  shared.Wait(room_, [&] {
     return shared->failed ||
            shared->reserved + size_bytes + kBlock <= shared->written + ring_bytes_;
   });
@@ -94,7 +95,7 @@ void PackFile::Publish(size_t size_bytes) {
     shared->published = published_;
     worth_waking = published_ - shared->claimed >= kLeastPiece;
   }
-  if (worth_waking) changed_.notify_all();
+  if (worth_waking) work_.notify_one();
 }
 
 Result<void> PackFile::Append(Bytes bytes) {
@@ -124,7 +125,7 @@ void PackFile::WriteLoop() {
     uint64_t from, to;
     {
       auto shared = shared_.Lock();
-      shared.Wait(changed_, [&] {
+      shared.Wait(work_, [&] {
         return shared->abandoned || shared->finishing || shared->failed ||
                shared->published - shared->claimed >= kLeastPiece;
       });
@@ -150,7 +151,8 @@ void PackFile::WriteLoop() {
         shared->failed = written.error().Add("pack {}", options_.name);
       }
     }
-    changed_.notify_all();
+    if (!written) work_.notify_all();
+    room_.notify_one();
   }
 }
 

@@ -88,7 +88,8 @@ class PackFile {
   uint64_t published_ = 0;     // the publishing thread's copy
   bool keep_ = false;
   Guarded<Shared> shared_;
-  std::condition_variable changed_;
+  std::condition_variable room_;  // for Reserve, which one thread calls
+  std::condition_variable work_;  // for the writing threads
   std::vector<std::thread> writers_;
 };
 
