@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
+#include <thread>
 
 #include "agent/store/image_check.h"
 #include "agent/store/local_store.h"
@@ -34,6 +36,17 @@ bool IsOpenForWriting(int dir_fd, const std::string& name) {
     return false;
   }
   return errno == EAGAIN;
+}
+
+// The kernel tells a FUSE daemon of a close some time after close(2) has returned,
+// so a writer that is still there may be one that has just gone.
+bool WaitUntilWritten(int dir_fd, const std::string& name) {
+  auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(2);
+  while (IsOpenForWriting(dir_fd, name)) {
+    if (std::chrono::steady_clock::now() > deadline) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  return true;
 }
 
 Result<std::vector<IncomingFile>> ListFiles(int dir_fd) {
@@ -127,10 +140,14 @@ Result<void> LocalStore::RemoveIncomingFile(std::string_view job, uint64_t versi
   return disk_.Unlink(dir->get(), std::string(name));
 }
 
-Result<void> LocalStore::RemoveIncoming(std::string_view job_name, uint64_t version) {
-  std::string job(job_name);
+Result<void> LocalStore::RemoveIncoming(std::string_view job, uint64_t version) {
   auto dir = IncomingDir(job, version);
   if (!dir) return dir.error().code() == Errc::kNotFound ? Result<void>() : dir.error();
+  return RemoveAdmitted(job, version);
+}
+
+Result<void> LocalStore::RemoveAdmitted(std::string_view job_name, uint64_t version) {
+  std::string job(job_name);
   changing_.Lock()->refused.erase({job, version});
   auto job_dir = OpenAt(incoming_.get(), job, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
   if (!job_dir) return job_dir.error();
@@ -213,6 +230,11 @@ Result<IncomingInfo> LocalStore::Incoming(std::string_view job, uint64_t version
 
 Result<VersionInfo> LocalStore::Admit(std::string_view job, uint64_t version) {
   VersionId id(job, version);
+  {
+    // Whoever closed the last file had it verified; the one who asks now gets that answer.
+    auto changing = changing_.Lock();
+    changing.Wait(admission_ended_, [&] { return !changing->admitting.contains(id); });
+  }
   auto dir = IncomingDir(job, version);
   if (!dir) {
     if (catalogue_->Find(id.first, version)) return Info(job, version);
@@ -221,6 +243,9 @@ Result<VersionInfo> LocalStore::Admit(std::string_view job, uint64_t version) {
   if (!changing_.Lock()->admitting.insert(id).second)
     return Fail(Errc::kBusy, "{} is being verified", Shown(job, version));
   Result<VersionInfo> admitted = AdmitVerified(id, dir->get());
+  if (admitted)
+    if (auto removed = RemoveAdmitted(job, version); !removed)
+      log_.Warn("{}: {}", Shown(job, version), removed.error().Text());
   {
     auto changing = changing_.Lock();
     changing->admitting.erase(id);
@@ -232,9 +257,7 @@ Result<VersionInfo> LocalStore::Admit(std::string_view job, uint64_t version) {
         changing->refused.insert_or_assign(id, admitted.error());
     }
   }
-  if (!admitted) return admitted;
-  if (auto removed = RemoveIncoming(job, version); !removed)
-    log_.Warn("{}: {}", Shown(job, version), removed.error().Text());
+  admission_ended_.notify_all();
   return admitted;
 }
 
@@ -245,12 +268,13 @@ Result<VersionInfo> LocalStore::AdmitVerified(const VersionId& id, int dir_fd) {
     return Fail(Errc::kExists, "job {} has a version {} already", job, version);
   auto files = ListFiles(dir_fd);
   if (!files) return files.error();
-  for (const IncomingFile& file : *files)
-    if (IsOpenForWriting(dir_fd, file.name))
-      return Fail(Errc::kBusy, "{}: {} is being written", shown, file.name);
   for (std::string_view name : {kManifestName, kSignatureName})
     if (FindFile(*files, name) == nullptr)
       return Fail(Errc::kBusy, "{}: {} is missing", shown, name).WithRemedy("copy all of its files");
+  for (const IncomingFile& file : *files)
+    if (!WaitUntilWritten(dir_fd, file.name))
+      return Fail(Errc::kBusy, "{}: {} is being written", shown, file.name)
+          .WithRemedy("wait until it has been copied");
 
   auto read = ReadSignedManifest(dir_fd, find_key(), shown);
   if (!read) return read.error();

@@ -107,6 +107,8 @@ class LocalStore : public Store {
   // --- incoming.cc
   // kBusy while an Admit runs, kNotFound without the folder.
   Result<Fd> IncomingDir(std::string_view job, uint64_t version) const;
+  // The folder of an incoming image, whether it is being admitted or not.
+  Result<void> RemoveAdmitted(std::string_view job, uint64_t version);
   Result<VersionInfo> AdmitVerified(const VersionId& id, int dir_fd);
 
   const StoreOptions options_;
@@ -121,6 +123,7 @@ class LocalStore : public Store {
   std::vector<std::string> unlisted_;  // since Open
   // Locks, in order: the packs' change lock, this one, the catalogue's.
   Guarded<Changing> changing_;
+  std::condition_variable admission_ended_;  // with changing_
 };
 
 }  // namespace ckptfs

@@ -145,7 +145,11 @@ class Mount:
         write(self.job(job, "units", unit, "procs"), f"{pid}\n")
 
     def ctl(self, job, command):
-        write(self.job(job, "ctl"), command + "\n")
+        try:
+            write(self.job(job, "ctl"), command + "\n")
+        except OSError as failed:
+            failed.strerror += f" ({self.errors(job)[-600:]})"
+            raise
 
     def errors(self, job):
         return read(self.job(job, "error_log"))
