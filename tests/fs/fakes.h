@@ -159,7 +159,7 @@ class FakeStore : public Store {
                           int flags) override {
     if (!HasIncoming(job, version)) return Fail(Errc::kNotFound, "no incoming image");
     EXPECT_EQ(name.find('/'), std::string_view::npos);
-    return Open(dir_ / (Folder(job, version) + "/" + std::string(name)), flags, 0600);
+    return ckptfs::Open(dir_ / (Folder(job, version) + "/" + std::string(name)), flags, 0600);
   }
   Result<void> RenameIncoming(std::string_view job, uint64_t version, std::string_view from,
                               std::string_view to) override {

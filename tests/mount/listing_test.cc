@@ -1,0 +1,144 @@
+// Through a real mount, over fakes: listings of thousands, bulk reads, poll(2), and
+// every answer's errno.
+#include <dirent.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/stat.h>
+
+#include <chrono>
+#include <thread>
+
+#include "fs/root.h"
+#include "mount/fuse_session.h"
+#include "tests/fs/fakes.h"
+
+namespace ckptfs {
+namespace {
+
+class MountTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (::access("/dev/fuse", R_OK | W_OK) != 0) GTEST_SKIP() << "/dev/fuse cannot be opened";
+    ViewOptions options;
+    options.agent = &agent_;
+    options.workers = workers_.get();
+    options.admissions = admissions_.get();
+    options.node = "here";
+    view_.emplace(options);
+    tree_.emplace(std::make_shared<RootFolder>(&*view_), workers_.get());
+    auto session = FuseSession::Mount(&*tree_, workers_.get(), {dir_.path(), "fake", {}}, nullptr);
+    if (!session) GTEST_SKIP() << session.error().Text();
+    session_ = std::move(*session);
+    loop_ = std::thread([this] { EXPECT_TRUE(session_->Loop().ok()); });
+    ASSERT_EQ(::access((dir_ / "status").c_str(), F_OK), 0);
+  }
+  void TearDown() override {
+    if (session_) session_->Stop();
+    if (loop_.joinable()) loop_.join();
+    admissions_.reset();
+    workers_.reset();
+    tree_.reset();
+    session_.reset();
+  }
+  int Put(const std::string& name, const std::string& text) {
+    auto fd = Open(dir_ / name, O_WRONLY | O_TRUNC);
+    if (!fd) return -1;
+    return ::write(fd->get(), text.data(), text.size()) < 0 ? errno : 0;
+  }
+
+  TempDir dir_;
+  fake::FakeStore store_;
+  fake::FakeAgent agent_{&store_};
+  std::unique_ptr<Workers> workers_ = std::make_unique<Workers>(2);
+  std::unique_ptr<Workers> admissions_ = std::make_unique<Workers>(1);
+  std::optional<View> view_;
+  std::optional<Tree> tree_;
+  std::unique_ptr<FuseSession> session_;
+  std::thread loop_;
+};
+
+TEST_F(MountTest, TenThousandVersionsAreListedInHalfASecond) {
+  for (uint64_t version = 1; version <= 10'000; ++version) store_.AddVersion("sim", version, 0, {});
+  double best = 1e9;
+  for (int round = 0; round < 3; ++round) {
+    auto start = std::chrono::steady_clock::now();
+    DIR* folder = ::opendir((dir_ / "images/sim").c_str());
+    ASSERT_NE(folder, nullptr);
+    size_t seen = 0;
+    while (const dirent* entry = ::readdir(folder)) {
+      struct stat st {};
+      EXPECT_EQ(::fstatat(::dirfd(folder), entry->d_name, &st, AT_SYMLINK_NOFOLLOW), 0);
+      ++seen;
+    }
+    ::closedir(folder);
+    EXPECT_EQ(seen, 10'003u);
+    std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+    best = std::min(best, took.count());
+  }
+  RecordProperty("seconds", std::to_string(best));
+#if !defined(__SANITIZE_THREAD__) && !defined(__SANITIZE_ADDRESS__)
+  EXPECT_LT(best, 0.5);
+#endif
+}
+
+TEST_F(MountTest, BytesComeOutAsTheyLieInTheStore) {
+  std::string bytes(20 << 20, '\0');
+  for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<char>(i * 2654435761u >> 13);
+  store_.AddVersion("sim", 1, 0, {{"main.img", bytes}});
+  for (int round = 0; round < 2; ++round) {
+    auto text = ReadFile(dir_ / "images/sim/1/main.img", 32 << 20);
+    ASSERT_TRUE(text.ok()) << text.error().Text();
+    EXPECT_TRUE(*text == bytes);
+  }
+  // The same number with other bytes is not answered from the kernel's cache.
+  ASSERT_TRUE(store_.Delete("sim", 1));
+  store_.AddVersion("sim", 1, 0, {{"main.img", "other"}});
+  std::this_thread::sleep_for(std::chrono::milliseconds(1100));
+  EXPECT_EQ(*ReadFile(dir_ / "images/sim/1/main.img", 32 << 20), "other");
+}
+
+TEST_F(MountTest, CancelPassesTheWriteThatIsBlocked) {
+  ASSERT_EQ(::mkdir((dir_ / "jobs/sim").c_str(), 0700), 0);
+  int blocked = 0;
+  std::thread writer([&] { blocked = Put("jobs/sim/ctl", "checkpoint\n"); });
+  while (agent_.open_commands() == 0) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  EXPECT_EQ(Put("jobs/sim/ctl", "cancel\n"), 0);
+  writer.join();
+  EXPECT_EQ(blocked, ECANCELED);
+}
+
+TEST_F(MountTest, PollWakesOnAnEventAndAtTheEndOfAJob) {
+  ASSERT_EQ(::mkdir((dir_ / "jobs/sim").c_str(), 0700), 0);
+  auto events = Open(dir_ / "events", O_RDONLY);
+  auto wait = Open(dir_ / "jobs/sim/wait", O_RDONLY);
+  ASSERT_TRUE(events.ok() && wait.ok());
+  char text[4096];
+  while (::read(events->get(), text, sizeof text) > 0) continue;
+  pollfd fds[] = {{events->get(), POLLIN, 0}, {wait->get(), POLLIN, 0}};
+  EXPECT_EQ(::poll(fds, 2, 100), 0);
+  std::thread later([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    agent_.events().Add("sim", "something");
+  });
+  EXPECT_EQ(::poll(fds, 2, 30'000), 1);
+  EXPECT_NE(fds[0].revents & POLLIN, 0);
+  later.join();
+  agent_.EndJob("exit 0\n");
+  EXPECT_GE(::poll(&fds[1], 1, 30'000), 1);
+  EXPECT_EQ(::read(wait->get(), text, sizeof text), 7);
+}
+
+TEST_F(MountTest, ErrnosAreThoseOfTheTable) {
+  ASSERT_EQ(::mkdir((dir_ / "jobs/sim").c_str(), 0700), 0);
+  EXPECT_EQ(Put("jobs/sim/ctl", "nonsense"), EINVAL);
+  EXPECT_EQ(Put("jobs/sim/ctl", std::string(5000, 'x')), EFBIG);
+  EXPECT_EQ(Put("jobs/sim/ctl", "kill"), ESRCH);
+  EXPECT_EQ(Put("jobs/sim/units/main/procs", "404"), ESRCH);
+  EXPECT_EQ(::mkdir((dir_ / "jobs/sim").c_str(), 0700), -1);
+  EXPECT_EQ(errno, EEXIST);
+  EXPECT_EQ(::rmdir((dir_ / "jobs").c_str()), -1);
+  EXPECT_EQ(errno, EPERM);
+}
+
+}  // namespace
+}  // namespace ckptfs
