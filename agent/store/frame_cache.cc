@@ -92,20 +92,20 @@ Result<std::unique_ptr<FrameCache>> FrameCache::Make(std::shared_ptr<const UnitI
 
 FrameCache::FrameCache(std::shared_ptr<const UnitImage> image, const FrameCipher& cipher,
                        Buffer pages)
-    : image_(std::move(image)), reader_(image_, cipher), pages_(std::move(pages)) {
+    : image_(std::move(image)), cipher_(cipher), pages_(std::move(pages)) {
   {
     auto shared = shared_.Lock();
     shared->slot_of.resize(image_->head().frames.size());
     shared->wanted.resize(image_->head().frames.size());
     shared->verified.resize(image_->head().frames.size());
   }
-  loader_ = std::thread([this] { LoadLoop(); });
+  for (int i = 0; i < kLoaders; ++i) loaders_.emplace_back([this] { LoadLoop(); });
 }
 
 FrameCache::~FrameCache() {
   shared_.Lock()->ending = true;
   changed_.notify_all();
-  loader_.join();
+  for (std::thread& loader : loaders_) loader.join();
 }
 
 void FrameCache::Enqueue(Shared& shared, uint32_t frame, bool first) {
@@ -163,6 +163,7 @@ size_t FrameCache::Oldest(const Shared& shared) {
 }
 
 void FrameCache::LoadLoop() {
+  FrameReader reader(image_, cipher_);
   for (;;) {
     uint32_t frame;
     size_t slot = kNoSlot;
@@ -182,7 +183,7 @@ void FrameCache::LoadLoop() {
       taken = {State::kLoading, frame, 0, 0};
       shared->slot_of[frame] = static_cast<uint32_t>(slot + 1);
     }
-    auto read = reader_.Read(frame, pages_.data() + slot * kFrameBytes);
+    auto read = reader.Read(frame, pages_.data() + slot * kFrameBytes);
     {
       auto shared = shared_.Lock();
       Slot& taken = shared->slots[slot];

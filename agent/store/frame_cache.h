@@ -1,5 +1,6 @@
-// FrameCache: the open frames of a unit that is being read. A thread of its own
-// reads, verifies and opens frames ahead of those who ask for them.
+// FrameCache: the open frames of a unit that is being read. Threads of its own read,
+// verify and open frames ahead of those who ask for them: two, so that one computes
+// while the other waits for the disk.
 #pragma once
 
 #include <condition_variable>
@@ -33,6 +34,7 @@ class FrameReader {
 class FrameCache {
  public:
   static constexpr size_t kFrames = 64;
+  static constexpr int kLoaders = 2;
 
   static Result<std::unique_ptr<FrameCache>> Make(std::shared_ptr<const UnitImage> image,
                                                   const FrameCipher& cipher, BufferPool& pool);
@@ -89,11 +91,11 @@ class FrameCache {
   static size_t Oldest(const Shared& shared);
 
   std::shared_ptr<const UnitImage> image_;
-  FrameReader reader_;  // the loading thread's
+  const FrameCipher& cipher_;
   Buffer pages_;
   Guarded<Shared> shared_;
   std::condition_variable changed_;
-  std::thread loader_;
+  std::vector<std::thread> loaders_;
 };
 
 }  // namespace ckptfs

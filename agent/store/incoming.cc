@@ -56,8 +56,7 @@ Result<std::vector<IncomingFile>> ListFiles(int dir_fd) {
   std::vector<IncomingFile> files;
   for (const std::string& name : *names) {
     struct stat there;
-    if (::fstatat(dir_fd, name.c_str(), &there, AT_SYMLINK_NOFOLLOW) == 0 &&
-        S_ISREG(there.st_mode))
+    if (::fstatat(dir_fd, name.c_str(), &there, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(there.st_mode))
       files.push_back({name, static_cast<uint64_t>(there.st_size)});
   }
   return files;
@@ -81,8 +80,15 @@ Result<void> CheckPlace(const Manifest& manifest, std::string_view job, uint64_t
 
 Result<Fd> LocalStore::IncomingDir(std::string_view job, uint64_t version) const {
   if (auto good = CheckName(job, "job"); !good) return good.error();
-  if (changing_.Lock()->admitting.contains({std::string(job), version}))
-    return Fail(Errc::kBusy, "{} is being verified", Shown(job, version));
+  {
+    auto changing = changing_.Lock();
+    auto admission = changing->admitting.find({std::string(job), version});
+    if (admission != changing->admitting.end()) {
+      if (admission->second.taking)
+        return Fail(Errc::kBusy, "{} is being made a version", Shown(job, version));
+      admission->second.disturbed = true;
+    }
+  }
   auto dir = OpenAt(incoming_.get(), DirName(job, version), O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
   if (!dir) return dir.error().Add("{}", Shown(job, version));
   return dir;
@@ -103,18 +109,22 @@ Result<void> LocalStore::MakeIncoming(std::string_view job_name, uint64_t versio
 
 Result<Fd> LocalStore::OpenIncoming(std::string_view job, uint64_t version, std::string_view name,
                                     int flags) {
+  if (auto good = CheckName(job, "job"); !good) return good.error();
   if (auto good = CheckIncomingName(name); !good) return good.error();
-  auto dir = IncomingDir(job, version);
-  if (!dir) return dir.error();
+  bool changes = (flags & O_ACCMODE) != O_RDONLY || (flags & (O_CREAT | O_TRUNC)) != 0;
+  auto dir =
+      changes ? IncomingDir(job, version)
+              : OpenAt(incoming_.get(), DirName(job, version), O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+  if (!dir) return dir.error().Add("{}", Shown(job, version));
+  if (!changes) return OpenAt(dir->get(), std::string(name), (flags & kFlagsTaken) | O_NOFOLLOW);
   if (flags & O_CREAT)
     if (auto names = ListDir(dir->get()); names && names->size() >= kMostFiles)
       return Fail(Errc::kTooManyFiles, "{} has {} files already", Shown(job, version), kMostFiles);
   changing_.Lock()->refused.erase({std::string(job), version});
   auto fd = OpenAt(dir->get(), std::string(name), (flags & kFlagsTaken) | O_NOFOLLOW, 0600);
   if (!fd) return fd.error().Add("{}", Shown(job, version));
-  // Admit may have begun in between; it must not see a file change under it.
-  if (changing_.Lock()->admitting.contains({std::string(job), version}))
-    return Fail(Errc::kBusy, "{} is being verified", Shown(job, version));
+  // Admit may have begun in between, before it could see this writer.
+  if (auto still = IncomingDir(job, version); !still) return still.error();
   return fd;
 }
 
@@ -235,12 +245,13 @@ Result<VersionInfo> LocalStore::Admit(std::string_view job, uint64_t version) {
     auto changing = changing_.Lock();
     changing.Wait(admission_ended_, [&] { return !changing->admitting.contains(id); });
   }
-  auto dir = IncomingDir(job, version);
+  if (auto good = CheckName(job, "job"); !good) return good.error();
+  auto dir = OpenAt(incoming_.get(), DirName(job, version), O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
   if (!dir) {
     if (catalogue_->Find(id.first, version)) return Info(job, version);
-    return dir.error();
+    return dir.error().Add("{}", Shown(job, version));
   }
-  if (!changing_.Lock()->admitting.insert(id).second)
+  if (!changing_.Lock()->admitting.try_emplace(id).second)
     return Fail(Errc::kBusy, "{} is being verified", Shown(job, version));
   Result<VersionInfo> admitted = AdmitVerified(id, dir->get());
   if (admitted)
@@ -248,6 +259,9 @@ Result<VersionInfo> LocalStore::Admit(std::string_view job, uint64_t version) {
       log_.Warn("{}: {}", Shown(job, version), removed.error().Text());
   {
     auto changing = changing_.Lock();
+    if (!admitted && changing->admitting[id].disturbed)
+      admitted = Fail(Errc::kBusy, "{} was changed while it was verified", Shown(job, version))
+                     .WithRemedy("wait until it has been copied");
     changing->admitting.erase(id);
     // What waits for more bytes, or failed here, is not the image's fault.
     if (!admitted) {
@@ -261,6 +275,22 @@ Result<VersionInfo> LocalStore::Admit(std::string_view job, uint64_t version) {
   return admitted;
 }
 
+Result<void> LocalStore::BeginTaking(const VersionId& id, int dir_fd) {
+  {
+    auto changing = changing_.Lock();
+    if (changing->admitting[id].disturbed)
+      return Fail(Errc::kBusy, "{} was changed", Shown(id.first, id.second));
+    changing->admitting[id].taking = true;
+  }
+  // A writer that came before the lock was seen by it, one that comes later is refused.
+  auto files = ListFiles(dir_fd);
+  if (!files) return files.error();
+  for (const IncomingFile& file : *files)
+    if (IsOpenForWriting(dir_fd, file.name))
+      return Fail(Errc::kBusy, "{} is being written", file.name);
+  return {};
+}
+
 Result<VersionInfo> LocalStore::AdmitVerified(const VersionId& id, int dir_fd) {
   const auto& [job, version] = id;
   std::string shown = Shown(job, version);
@@ -270,7 +300,8 @@ Result<VersionInfo> LocalStore::AdmitVerified(const VersionId& id, int dir_fd) {
   if (!files) return files.error();
   for (std::string_view name : {kManifestName, kSignatureName})
     if (FindFile(*files, name) == nullptr)
-      return Fail(Errc::kBusy, "{}: {} is missing", shown, name).WithRemedy("copy all of its files");
+      return Fail(Errc::kBusy, "{}: {} is missing", shown, name)
+          .WithRemedy("copy all of its files");
   for (const IncomingFile& file : *files)
     if (!WaitUntilWritten(dir_fd, file.name))
       return Fail(Errc::kBusy, "{}: {} is being written", shown, file.name)
@@ -329,9 +360,14 @@ Result<VersionInfo> LocalStore::AdmitVerified(const VersionId& id, int dir_fd) {
   };
   for (size_t i = 0; i < record.units.size(); ++i) {
     std::string name = ImageFileName(record.units[i].name);
-    auto done = disk_.SyncData(images[i]->files()[0]->fd(), name);
-    if (done)
-      done = disk_.Link(dir_fd, name, packs_->dir_fd(), ContainerName(record.units[i].container));
+    if (auto synced = disk_.SyncData(images[i]->files()[0]->fd(), name); !synced)
+      return undo(synced.error());
+  }
+  if (auto taking = BeginTaking(id, dir_fd); !taking) return undo(taking.error());
+  for (size_t i = 0; i < record.units.size(); ++i) {
+    std::string name = ImageFileName(record.units[i].name);
+    auto done =
+        disk_.Link(dir_fd, name, packs_->dir_fd(), ContainerName(record.units[i].container));
     if (!done) return undo(done.error());
   }
   auto done = disk_.Sync(packs_->dir_fd(), "packs");

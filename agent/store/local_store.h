@@ -69,7 +69,13 @@ class LocalStore : public Store {
   // What changes in memory only.
   struct Changing {
     std::multimap<std::string, uint64_t> begun;  // numbers of versions being written
-    std::set<VersionId> admitting;
+    // Images that are being verified. Changing one is allowed, and makes the
+    // verification void; only the moment in which it is taken over is exclusive.
+    struct Admission {
+      bool disturbed = false;
+      bool taking = false;
+    };
+    std::map<VersionId, Admission> admitting;
     std::map<VersionId, Error> refused;  // why the last Admit failed
   };
 
@@ -106,7 +112,9 @@ class LocalStore : public Store {
 
   // --- incoming.cc
   // kBusy while an Admit runs, kNotFound without the folder.
+  // The folder, for whoever is about to change it.
   Result<Fd> IncomingDir(std::string_view job, uint64_t version) const;
+  Result<void> BeginTaking(const VersionId& id, int dir_fd);
   // The folder of an incoming image, whether it is being admitted or not.
   Result<void> RemoveAdmitted(std::string_view job, uint64_t version);
   Result<VersionInfo> AdmitVerified(const VersionId& id, int dir_fd);

@@ -148,7 +148,7 @@ class Mount:
         try:
             write(self.job(job, "ctl"), command + "\n")
         except OSError as failed:
-            failed.strerror += f" ({self.errors(job)[-600:]})"
+            failed.strerror += f" ({self.errors(job)[-1500:]})"
             raise
 
     def errors(self, job):

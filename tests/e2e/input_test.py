@@ -27,7 +27,7 @@ class Input(harness.Case):
         os.mkdir(self.one.job("job"))
 
     def test_unknown_commands_are_invalid(self):
-        for command in ("", "\n", "checkpoin", "checkpoint now", "CHECKPOINT", "restart x",
+        for command in ("\n", "checkpoin", "checkpoint now", "CHECKPOINT", "restart x",
                         "restart -1", "restart 0", "restart 1 2", "restart 99999999999999999999",
                         "kill me", "checkpoint stop stop", "cancel all", "\0", "checkpoint\0",
                         "restart\tclone\x7f", "checkpoint\ncheckpoint", "&", "& checkpoint"):
