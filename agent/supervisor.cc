@@ -12,6 +12,7 @@
 #include <system_error>
 #include <thread>
 
+#include "base/child.h"
 #include "base/guarded.h"
 #include "kapi/exit_watch.h"
 
@@ -84,6 +85,7 @@ struct Supervisor::State {
   void NoteEnded(uint64_t id);
   void LookAtInits();
   void ReportEnded();
+  void Reap();
 };
 
 void Supervisor::State::NoteEnded(uint64_t id) {
@@ -122,8 +124,8 @@ void Supervisor::State::ReportEnded() {
       }
       std::string exit = each.kept_exit;
       if (exit.empty()) {
-        auto status = StatusOfZombie(each.process);
-        if (!status) status = each.watch.Status(0);
+        auto status = each.watch.Status(0);  // which reaps it, if it is ours to reap
+        if (!status) status = StatusOfZombie(each.process);
         if (status) exit = status->Text();
       }
       if (exit.empty() && Clock::now() - *each.ended_at > kStatusPatience) exit = "unknown";
@@ -136,6 +138,17 @@ void Supervisor::State::ReportEnded() {
     }
   }
   for (auto& [ended, exit] : reports) ended(std::move(exit));
+}
+
+// What was restarted here, and what its dead parents left behind, are our children:
+// the daemon is their subreaper.
+void Supervisor::State::Reap() {
+  std::vector<pid_t> spare;
+  {
+    auto locked = watched.Lock();
+    for (const auto& [id, each] : *locked) spare.push_back(each.process.pid);
+  }
+  ReapAdopted(spare);
 }
 
 int Supervisor::State::TickMs() const {
@@ -164,6 +177,7 @@ void Supervisor::State::Loop() {
     if (stopping) return;
     LookAtInits();
     ReportEnded();
+    Reap();
     if (Clock::now() < next_tick) continue;
     next_tick = Clock::now() + std::chrono::milliseconds(kBusyTickMs / 2);
     hurry = false;

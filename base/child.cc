@@ -16,6 +16,10 @@
 #include <cerrno>
 #include <climits>
 #include <csignal>
+#include <set>
+#include <sstream>
+
+#include "base/guarded.h"
 
 #ifdef __SANITIZE_THREAD__  // gcc
 #define CKPTFS_THREAD_SANITIZER
@@ -131,6 +135,14 @@ int RunChild(void* argument) {
   return Give(plan, "run");
 }
 
+// Which children are some Child's: a process has one table of children, so this
+// knowledge is the process's too. Held across the clone, so that no child is ever
+// seen by ReapAdopted before it is in the list.
+Guarded<std::set<pid_t>>& OwnChildren() {
+  static Guarded<std::set<pid_t>> own;
+  return own;
+}
+
 }  // namespace
 
 std::string ExitStatus::Text() const {
@@ -180,9 +192,12 @@ Result<Child> Child::Spawn(const ChildOptions& options) {
   sigset_t before = plan.unblocked;
   ::sigemptyset(&plan.unblocked);
   int pidfd = -1;
+  auto own = std::make_optional(OwnChildren().Lock());
   int pid = ::clone(RunChild, static_cast<char*>(stack) + kStackBytes,
                     CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, &plan, &pidfd);
   int clone_errno = errno;
+  if (pid > 0) (*own)->insert(pid);
+  own.reset();
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   ::munmap(stack, kStackBytes);
   if (pid < 0) return Error::FromErrno(clone_errno, "start {}", options.argv[0]);
@@ -214,6 +229,14 @@ Result<ExitStatus> Child::Wait() {
   if (!running()) return Fail(Errc::kInternal, "child was waited for twice");
   int status = 0;
   pid_t pid = pid_;
+  // Waits without reaping first: once reaped, the pid may be another child's, and
+  // it must not be in the list a moment longer.
+  siginfo_t ended;
+  while (::waitid(P_PID, static_cast<id_t>(pid), &ended, WEXITED | WNOWAIT) != 0 &&
+         errno == EINTR) {
+  }
+  auto own = OwnChildren().Lock();
+  own->erase(pid);
   for (;;) {
     pid_t got = ::waitpid(pid, &status, 0);
     if (got == pid) break;
@@ -252,8 +275,26 @@ Result<void> Child::Signal(int signal_number) const {
 }
 
 void Child::Disown() {
+  OwnChildren().Lock()->erase(pid_);
   pid_ = -1;
   pidfd_.Reset();
+}
+
+void ReapAdopted(const std::vector<pid_t>& spare) {
+  auto own = OwnChildren().Lock();
+  // Orphans come to any of our threads, as a rule to the first.
+  auto tasks = Open("/proc/self/task", O_RDONLY | O_DIRECTORY);
+  if (!tasks) return;
+  auto names = ListDir(tasks->get());
+  if (!names) return;
+  for (const std::string& name : *names) {
+    auto children = ReadFileAt(tasks->get(), name + "/children", 1 << 20);
+    if (!children) continue;
+    std::istringstream pids(*children);
+    for (pid_t pid; pids >> pid;)
+      if (!own->contains(pid) && std::find(spare.begin(), spare.end(), pid) == spare.end())
+        ::waitpid(pid, nullptr, WNOHANG);
+  }
 }
 
 }  // namespace ckptfs

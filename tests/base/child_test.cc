@@ -287,5 +287,34 @@ TEST_F(ChildTest, StartingOneLeaksNoDescriptor) {
   EXPECT_EQ(count(), before);
 }
 
+TEST_F(ChildTest, AdoptedZombiesAreReapedAndChildrenAreNot) {
+  ASSERT_EQ(::prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
+  // The shell ends at once; its child, which prints its pid and ends when told, becomes ours.
+  auto tell = MakePipe();
+  ASSERT_TRUE(tell);
+  auto output = MakePipe();
+  ASSERT_TRUE(output);
+  ChildOptions options = Shell("sh -c 'echo $$; read line' <&3 & exit 0");
+  options.stdout_fd = output->second.get();
+  options.pass_fds = {tell->first.get()};
+  auto shell = Child::Spawn(options);
+  ASSERT_TRUE(shell);
+  char text[16] = {};
+  ASSERT_GT(::read(output->first.get(), text, sizeof text - 1), 0);
+  pid_t orphan = std::atoi(text);
+  siginfo_t ended;
+  ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(shell->pid()), &ended, WEXITED | WNOWAIT), 0);
+  tell->second.Reset();
+  ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(orphan), &ended, WEXITED | WNOWAIT), 0);
+  ReapAdopted({orphan});
+  EXPECT_EQ(::kill(orphan, 0), 0) << "it was to be spared";
+  ReapAdopted({});
+  EXPECT_NE(::kill(orphan, 0), 0) << "it is still there";
+  auto status = shell->Wait();
+  ASSERT_TRUE(status) << status.error().Text();
+  EXPECT_TRUE(status->Success());
+  ::prctl(PR_SET_CHILD_SUBREAPER, 0);
+}
+
 }  // namespace
 }  // namespace ckptfs
