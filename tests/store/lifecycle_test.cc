@@ -47,8 +47,7 @@ TEST_F(Lifecycle, DeletingInAnyOrderLeavesTheOthersReadableAndGivesAllBack) {
   }
   for (const auto& order : orders) {
     uint64_t before = UsedBytes();
-    uint64_t first = store_->Versions("sim").empty() ? 0 : 999;
-    ASSERT_EQ(first, 0u);
+    ASSERT_TRUE(store_->Versions("sim").empty());
     versions_.clear();
     Streams streams{{"pages-1.img", RandomBytes(4 << 20, 1)}, {"core.img", RandomBytes(5000, 2)}};
     std::map<uint64_t, uint64_t> number;  // in `order` -> real
@@ -251,27 +250,31 @@ TEST_F(Lifecycle, FsckRebuildsAndKeepsRecords) {
   for (const auto& [version, streams] : versions_) ExpectLoads(*store_, version, streams);
 }
 
-TEST_F(Lifecycle, TenThousandVersionsAreListedQuickly) {
-  store_.reset();
-  fs::create_directories(path_ + "/catalogue");
+TEST(ManyVersions, TenThousandAreListedQuickly) {
+  // In memory: ten thousand commits are ten thousand syncs.
+  TempDir dir("/dev/shm");
+  const std::string path = dir.path() + "/store";
+  fs::create_directories(path + "/catalogue");
   {
     Disk disk;
-    auto catalogue = Catalogue::Open(disk, path_ + "/catalogue");
+    auto catalogue = Catalogue::Open(disk, path + "/catalogue");
     ASSERT_TRUE(catalogue);
-    // One transaction each takes its fsync; the shape is what matters, so fewer, wider ones.
-    for (uint64_t version = 1; version <= 2000; ++version) {
+    for (uint64_t version = 1; version <= 10000; ++version) {
       VersionRecord record;
-      record.units.push_back({.name = "main", .container = RandomPackId(), .flat = false, .sources = {}});
-      for (int i = 0; i < 50; ++i) record.units[0].sources.push_back({RandomPackId(), false});
+      record.units.push_back(
+          {.name = "main", .container = RandomPackId(), .flat = false, .sources = {}});
+      for (int i = 0; i < 10; ++i) record.units[0].sources.push_back({RandomPackId(), false});
       ASSERT_TRUE((*catalogue)->PutVersion(fmt::format("job{}", version % 5), version, record));
     }
+    ASSERT_TRUE((*catalogue)->SetComplete());
   }
   auto start = std::chrono::steady_clock::now();
-  store_ = OpenStore(path_);
+  auto store = OpenStore(path);
   size_t count = 0;
-  for (const std::string& job : store_->Jobs()) count += store_->Versions(job).size();
-  EXPECT_EQ(count, 2000u);
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(1));
+  for (const std::string& job : store->Jobs()) count += store->Versions(job).size();
+  EXPECT_EQ(count, 10000u);
+  // Some 50 ms; the rest is for sanitizers and busy machines.
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(3));
 }
 
 }  // namespace

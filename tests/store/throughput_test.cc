@@ -12,7 +12,6 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
 
 #include "tests/store/store_fixture.h"
 
@@ -42,11 +41,11 @@ double CpuSeconds() {
   return seconds(use.ru_utime) + seconds(use.ru_stime);
 }
 
-uint64_t RssMib() {
-  std::ifstream statm("/proc/self/statm");
-  uint64_t total = 0, resident = 0;
-  statm >> total >> resident;
-  return resident * 4096 >> 20;
+// The most that was ever resident.
+uint64_t PeakMib() {
+  rusage use;
+  ::getrusage(RUSAGE_SELF, &use);
+  return static_cast<uint64_t>(use.ru_maxrss) >> 10;
 }
 
 // A child with `size` bytes of memory that it gives with vmsplice, as criu does.
@@ -158,18 +157,18 @@ TEST(DISABLED_Throughput, OfCheckpointAndRestart) {
   }
 
   auto store = OpenStore(dir.path() + "/store");
-  uint64_t rss_before = RssMib();
+  uint64_t peak_before = PeakMib();
   auto show = [&](const char* what, const Figures& f) {
     std::printf("%-29s %.3f s, read %.3f, parent %.3f, cpu %.3f, written %.2f%%\n", what, f.all,
                 f.read, f.parent, f.cpu, 100.0 * static_cast<double>(f.written) / static_cast<double>(size));
   };
   for (int i = 0; i < 4; ++i) show("durable, full", Checkpoint(*store, job, true, 0));
-  std::printf("rss grew by %lu MiB\n", RssMib() - rss_before);
+  std::printf("the store took at most %lu MiB\n", PeakMib() - peak_before);
   for (uint64_t i = 0; i < 3; ++i) {
     job.Change(size / 4096 / 100, i + 2);
     show("durable, 1% changed", Checkpoint(*store, job, false, 0));
   }
-  std::printf("rss grew by %lu MiB\n", RssMib() - rss_before);
+  std::printf("the store took at most %lu MiB\n", PeakMib() - peak_before);
   for (int i = 0; i < 3; ++i)
     show("fast, full", Checkpoint(*store, job, true, size + size / 4096 + (2 << 20)));
   job.Change(size / 4096 / 100, 9);
