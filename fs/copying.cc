@@ -117,12 +117,14 @@ bool Copying::WriterWent(std::string_view job, uint64_t version) {
   return true;
 }
 
-void Copying::CheckBegins(std::string_view job, uint64_t version) {
+bool Copying::CheckBegins(std::string_view job, uint64_t version) {
   auto state = state_.Lock();
   auto at = state->writers.find(Key(job, version));
-  if (at == state->writers.end()) return;
+  if (at == state->writers.end()) return true;
   at->second.check_queued = false;
-  if (at->second.count == 0) state->writers.erase(at);
+  if (at->second.count > 0) return false;
+  state->writers.erase(at);
+  return true;
 }
 
 }  // namespace ckptfs

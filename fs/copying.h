@@ -57,7 +57,8 @@ class Copying {
   void WriterCame(std::string_view job, uint64_t version);
   // True for the last one, unless a check is already on its way.
   bool WriterWent(std::string_view job, uint64_t version);
-  void CheckBegins(std::string_view job, uint64_t version);
+  // False when someone writes again: then whoever is last asks for another check.
+  bool CheckBegins(std::string_view job, uint64_t version);
 
  private:
   using Clock = std::chrono::steady_clock;

@@ -42,7 +42,7 @@ class VersionFile : public OpenedFile {
 
 void Check(const View* view, const std::string& job, uint64_t version, const Caller& caller) {
   view->admissions().Post([view, job, version, caller] {
-    view->copying().CheckBegins(job, version);
+    if (!view->copying().CheckBegins(job, version)) return;
     auto admitted = view->agent().AdmitImage(job, version, caller);
     // kBusy: not every byte is there yet. Anything else the user should know of.
     if (!admitted && admitted.error().code() != Errc::kBusy)

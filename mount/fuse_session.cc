@@ -1,6 +1,7 @@
 #include "mount/fuse_session.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -70,8 +71,12 @@ class LowLevelSession : public FuseSession {
 
   ~LowLevelSession() override {
     if (session_ == nullptr) return;
-    // Not fuse_session_unmount: it unmounts whatever is at that place by now.
     if (!stopped_) Detach();
+    // With the connection gone this frees what libfuse keeps; else it would unmount
+    // whatever is at that place by now.
+    pollfd connection{fuse_session_fd(session_), 0, 0};
+    if (::poll(&connection, 1, 0) == 1 && (connection.revents & POLLERR) != 0)
+      fuse_session_unmount(session_);
     fuse_session_destroy(session_);
   }
   LowLevelSession(const LowLevelSession&) = delete;

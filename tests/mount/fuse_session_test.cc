@@ -5,7 +5,9 @@
 #include <poll.h>
 #include <sys/stat.h>
 
+#include <atomic>
 #include <chrono>
+#include <csignal>
 #include <thread>
 
 #include "fs/root.h"
@@ -105,6 +107,33 @@ TEST_F(MountTest, CancelPassesTheWriteThatIsBlocked) {
   EXPECT_EQ(Put("jobs/sim/ctl", "cancel\n"), 0);
   writer.join();
   EXPECT_EQ(blocked, ECANCELED);
+}
+
+TEST_F(MountTest, ASignalEndsABlockedWriteAndABlockedRead) {
+  ASSERT_EQ(::mkdir((dir_ / "jobs/sim").c_str(), 0700), 0);
+  struct sigaction action {};
+  action.sa_handler = [](int) {};
+  ::sigaction(SIGUSR2, &action, nullptr);
+  std::atomic<int> written{-1}, read{-1};
+  std::thread writer([&] { written = Put("jobs/sim/ctl", "checkpoint\n"); });
+  std::thread reader([&] {
+    auto wait = Open(dir_ / "jobs/sim/wait", O_RDONLY);
+    char text[64];
+    read = wait && ::read(wait->get(), text, sizeof text) < 0 ? errno : 0;
+  });
+  while (agent_.open_commands() == 0 || agent_.open_waits() == 0)
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  // Again and again: a signal that comes before the system call ends nothing.
+  while (written < 0 || read < 0) {
+    if (written < 0) ::pthread_kill(writer.native_handle(), SIGUSR2);
+    if (read < 0) ::pthread_kill(reader.native_handle(), SIGUSR2);
+    agent_.EndCancelled();
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  writer.join();
+  reader.join();
+  EXPECT_EQ(written, ECANCELED);
+  EXPECT_EQ(read, EINTR);
 }
 
 TEST_F(MountTest, PollWakesOnAnEventAndAtTheEndOfAJob) {
