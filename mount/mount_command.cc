@@ -5,9 +5,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <thread>
 
 #include "agent/agent.h"
 #include "fs/root.h"
@@ -65,6 +68,12 @@ struct Parts {
   std::unique_ptr<Tree> tree;
 };
 
+bool IsMounted(const std::string& store_dir) {
+  auto mounts = FindMounts();
+  return mounts && std::any_of(mounts->begin(), mounts->end(),
+                               [&](const MountedTree& one) { return one.source == store_dir; });
+}
+
 Result<void> OpenNode(Parts* node, const MountRequest& request, const std::string& store_dir,
                       const Log& log) {
   std::string name = request.node.empty() ? HostName() : request.node;
@@ -74,7 +83,13 @@ Result<void> OpenNode(Parts* node, const MountRequest& request, const std::strin
   options.node = name;
   options.ask_passphrase = PassphraseFrom(request.passphrase_file);
   options.seal_new_keys = request.seal_keys;
-  auto store = Store::Open(std::move(options), log);
+  auto store = Store::Open(options, log);
+  // A daemon whose mount is gone is on its way out: `umount` followed by `mount`.
+  for (int i = 0; i < 100 && !store && store.error().code() == Errc::kBusy; ++i) {
+    if (IsMounted(store_dir)) break;
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    store = Store::Open(options, log);
+  }
   if (!store) return store.error();
   node->store = std::move(*store);
 

@@ -35,7 +35,7 @@ wait_until() {
 # The daemon whose store is this test's NAME: its pid.
 daemon_of() { grep -lsz "^$dir/$1.store\$" /proc/[0-9]*/cmdline | while read -r path; do
   path=${path%/cmdline}
-  [[ $(tr '\0' ' ' <"$path/cmdline") == *"ckptfs mount"* ]] && echo "${path#/proc/}"
+  [[ $(tr '\0' ' ' <"$path/cmdline") == *ckptfs\ * ]] && echo "${path#/proc/}"
 done; }
 start() {
   mkdir -p "$dir/$1"
