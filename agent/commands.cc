@@ -27,7 +27,10 @@ Result<std::shared_ptr<Operation>> NodeAgent::Claim(const JobPtr& job, const Com
   if (data->operation)
     return Fail(Errc::kBusy, "'{}' is at work on job {}", data->operation->command(), job->name())
         .WithRemedy("wait for it, or write 'cancel' into ctl");
-  Rule rule = RuleFor(command, data->State());
+  JobState state = data->State();
+  // `kill -9 PID; echo restart` comes before the kernel has told us of the end.
+  if (command.verb == Verb::kRestart && IsLive(state) && data->IsDying()) state = JobState::kEnded;
+  Rule rule = RuleFor(command, state);
   if (rule.allowed == Allowed::kRefused)
     return Error(rule.code, fmt::format("{}: {}", VerbName(command.verb), rule.words), rule.remedy);
   *nothing = rule.allowed == Allowed::kNothingToDo;

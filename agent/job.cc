@@ -33,6 +33,12 @@ JobState JobData::State() const {
 
 bool JobData::Alive() const { return IsLive(State()); }
 
+bool JobData::IsDying() const {
+  for (const auto& [name, unit] : units)
+    if (unit.processes && !ckptfs::IsDying(unit.processes->root)) return false;
+  return true;
+}
+
 std::string JobData::ExitLine() const {
   std::string line;
   for (const auto& [name, unit] : units) {

@@ -48,6 +48,8 @@ struct JobData {
 
   // Of all units: running or suspended while any unit lives, else stopped, else ended.
   JobState State() const;
+  // The roots of all live units are on their way out; reads /proc.
+  bool IsDying() const;
   bool Alive() const;
   // The line for `wait`: of the first unit that did not end well, else "exit 0".
   std::string ExitLine() const;

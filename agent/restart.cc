@@ -1,5 +1,7 @@
 // The command `restart`, and its second form `restart clone`.
 #include <algorithm>
+#include <chrono>
+#include <thread>
 
 #include "agent/node_agent.h"
 
@@ -7,6 +9,8 @@ namespace ckptfs {
 namespace {
 
 constexpr int kMostClones = 1000;
+// How long a killed process may take to give back its memory.
+constexpr auto kDyingPatience = std::chrono::seconds(10);
 constexpr std::string_view kSharedFiles =
     "it shares its files with the live original: those that are there were left as they are";
 
@@ -42,6 +46,10 @@ Result<void> NodeAgent::CheckNotAlive(const JobPtr& job) const {
       if (unit.processes) members.push_back(unit.processes->root);
     }
   }
+  auto deadline = std::chrono::steady_clock::now() + kDyingPatience;
+  for (const ProcessId& id : members)
+    while (IsAlive(id) && IsDying(id) && std::chrono::steady_clock::now() < deadline)
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
   for (const ProcessId& id : members)
     if (IsAlive(id))
       return Fail(Errc::kWouldRunTwice, "process {} of the job is still alive", id.pid)
@@ -107,8 +115,10 @@ void NodeAgent::TakeUpUnits(const JobPtr& job, std::vector<RestartedUnit> units,
 
 Result<void> NodeAgent::Restart(Run& run, OperationReport& report) {
   run.operation->Enter("verify");
-  if (!run.command.clone)
+  if (!run.command.clone) {
+    AwaitEnds(run.job, "unknown");
     if (auto gone = CheckNotAlive(run.job); !gone) return gone.error();
+  }
   auto version = ChooseVersion(run);
   if (!version) return version.error();
   report.version = *version;

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <csignal>
 #include <cstdlib>
 #include <map>
 #include <sstream>
@@ -16,6 +17,7 @@ namespace {
 
 constexpr size_t kProcFileLimit = 1 << 20;
 constexpr unsigned kKernelThreadFlag = 0x00200000;  // PF_KTHREAD
+constexpr unsigned kExitingFlag = 0x00000004;       // PF_EXITING
 
 // "pid (comm) S ppid …": comm may hold spaces and parentheses, so the last ')' ends it.
 bool ParseStat(const std::string& text, ProcessInfo* info) {
@@ -33,6 +35,7 @@ bool ParseStat(const std::string& text, ProcessInfo* info) {
   for (int field = 10; field <= 21; ++field) rest >> skipped;
   rest >> info->id.start_ticks;
   info->kernel_thread = (flags & kKernelThreadFlag) != 0;
+  info->exiting = (flags & kExitingFlag) != 0;
   return !rest.fail();
 }
 
@@ -57,6 +60,10 @@ void ParseStatus(const std::string& text, ProcessInfo* info) {
       for (pid_t pid; value >> pid;) info->ns_pids.push_back(pid);
     } else if (key == "CapPrm") {
       value >> std::hex >> who.permitted_capabilities;
+    } else if (key == "SigPnd" || key == "ShdPnd") {
+      uint64_t pending = 0;
+      value >> std::hex >> pending;
+      info->kill_pending |= (pending >> (SIGKILL - 1) & 1) != 0;
     }
   }
   std::sort(who.groups.begin(), who.groups.end());
@@ -89,8 +96,14 @@ Result<std::optional<ProcessInfo>> ReadProcess(pid_t pid) {
 bool IsAlive(const ProcessId& id) {
   auto stat = ReadFile(fmt::format("/proc/{}/stat", id.pid), kProcFileLimit);
   ProcessInfo info;
-  return stat && ParseStat(*stat, &info) && info.id == id && info.state != 'Z' &&
-         info.state != 'X';
+  return stat && ParseStat(*stat, &info) && info.id == id && info.state != 'Z' && info.state != 'X';
+}
+
+bool IsDying(const ProcessId& id) {
+  auto info = ReadProcess(id.pid);
+  if (!info) return false;
+  return !*info || (*info)->id != id || (*info)->state == 'Z' || (*info)->state == 'X' ||
+         (*info)->exiting || (*info)->kill_pending;
 }
 
 Result<std::vector<ProcessInfo>> ReadTree(pid_t root) {

@@ -39,8 +39,10 @@ struct ProcessInfo {
   int tty = 0;  // 0: no controlling terminal
   char state = '?';
   bool kernel_thread = false;
-  std::string name;                // comm
-  std::vector<pid_t> ns_pids;      // NStgid: outermost first; size > 1: in a pid namespace
+  bool exiting = false;        // past its last instruction, still giving back what it holds
+  bool kill_pending = false;   // a SIGKILL waits for it
+  std::string name;            // comm
+  std::vector<pid_t> ns_pids;  // NStgid: outermost first; size > 1: in a pid namespace
   Credentials credentials;
 };
 
@@ -48,6 +50,9 @@ struct ProcessInfo {
 Result<std::optional<ProcessInfo>> ReadProcess(pid_t pid);
 // Still the same process, and not a zombie.
 bool IsAlive(const ProcessId& id);
+// On its way out, or gone: killed (SIGKILL waits for it) or exiting, which takes a
+// while for a process with much memory. It will not run another instruction of its own.
+bool IsDying(const ProcessId& id);
 
 // `root` and all its descendants, parents first. One pass over /proc; a tree that
 // changes meanwhile is answered as some mixture of its states.

@@ -131,6 +131,16 @@ class Mount:
                 self.daemon.wait()
         subprocess.run(["umount", "-l", self.path], capture_output=True, check=False)
 
+    def end(self):
+        """Its jobs are killed too: a restarted one may have pids that no test knows."""
+        if self.daemon.poll() is None:
+            for job in os.listdir(os.path.join(self.path, "jobs")):
+                try:
+                    write(self.job(job, "ctl"), "kill\n")
+                except OSError:
+                    pass
+        self.stop()
+
     # --- paths
     def job(self, job, *rest):
         return os.path.join(self.path, "jobs", job, *rest)
@@ -221,7 +231,7 @@ class Case(unittest.TestCase):
 
     def mount(self, name, **options):
         mount = Mount(self.dir, name, **options)
-        self.addCleanup(mount.stop)
+        self.addCleanup(mount.end)
         return mount
 
     def program(self, program, *args, name=None):

@@ -27,6 +27,7 @@ class Programs(harness.Case):
         self.assert_errno(errno.EEXIST, one.ctl, "job", "restart")
 
         one.ctl("job", "checkpoint stop")
+        started.process.poll()
         wait_until(lambda: not harness.alive(started.pid), "the job to end")
         stick = os.path.join(self.dir, "stick")
         subprocess.run(["cp", "-a", one.image("job", 2), stick], check=True)
@@ -61,6 +62,7 @@ class Programs(harness.Case):
         started = self.program("threads_and_file.py")
         one.attach("job", started.pid)
         one.ctl("job", "checkpoint stop")
+        started.process.wait()  # a zombie would keep the pid
         saved = harness.read(started.out)
         # The file goes on growing after the checkpoint, as that of a crashed job does.
         with open(started.out, "a") as out:
