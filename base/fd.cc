@@ -77,8 +77,7 @@ Result<void> ReadExactly(int fd, MutableBytes out, off_t offset) {
       if (errno == EINTR) continue;
       return Error::FromErrno(errno, "read");
     }
-    if (n == 0)
-      return Fail(Errc::kCorrupt, "file ends {} bytes too early", out.size() - done);
+    if (n == 0) return Fail(Errc::kCorrupt, "file ends {} bytes too early", out.size() - done);
     done += static_cast<size_t>(n);
   }
   return {};

@@ -30,8 +30,7 @@ class Log {
   }
   template <typename... Args>
   void Debug(fmt::format_string<Args...> text, Args&&... args) const {
-    if (most_ >= Level::kDebug)
-      Line(Level::kDebug, fmt::format(text, std::forward<Args>(args)...));
+    if (most_ >= Level::kDebug) Line(Level::kDebug, fmt::format(text, std::forward<Args>(args)...));
   }
 
  private:

@@ -35,19 +35,19 @@ struct Capabilities {
   bool attach = false;         // to processes that it did not start
   bool leave_running = false;  // the job goes on after a checkpoint
   bool incremental = false;
-  bool stream = false;         // no image file outside memory
-  bool hold = false;           // between Checkpoint and Resume
-  bool clone = false;          // a second live instance
-  bool tcp = false;            // established connections
-  bool unprivileged = false;   // for users who are not root
-  bool needs_launch = false;   // the program must be started under it
+  bool stream = false;        // no image file outside memory
+  bool hold = false;          // between Checkpoint and Resume
+  bool clone = false;         // a second live instance
+  bool tcp = false;           // established connections
+  bool unprivileged = false;  // for users who are not root
+  bool needs_launch = false;  // the program must be started under it
 };
 
 struct Availability {
   bool available = false;
-  std::string version;   // "4.2.1", empty if unknown
-  std::string why_not;   // a sentence
-  std::string remedy;    // what to do about it
+  std::string version;  // "4.2.1", empty if unknown
+  std::string why_not;  // a sentence
+  std::string remedy;   // what to do about it
 };
 
 // Set from any thread; long phases look at it and at `fd()` in their poll loops.
@@ -81,21 +81,21 @@ enum class Tcp { kClose, kKeep };
 
 // One unit's processes, as the agent knows them.
 struct UnitProcesses {
-  ProcessId root;        // in the daemon's pid namespace
-  Credentials owner;     // of the job: what it may never exceed
+  ProcessId root;     // in the daemon's pid namespace
+  Credentials owner;  // of the job: what it may never exceed
   // Set when the tree lives in a pid namespace of our making (restarted with new
   // pids): its init, a child-reaper of ours outside the saved tree.
   std::optional<ProcessId> namespace_init;
 };
 
 struct SaveRequest {
-  std::string job, unit;          // for messages only
+  std::string job, unit;  // for messages only
   UnitProcesses processes;
-  bool leave_running = true;      // false: the tree ends at Resume(kEnd)
+  bool leave_running = true;  // false: the tree ends at Resume(kEnd)
   Tcp tcp = Tcp::kClose;
-  std::string work_dir;           // private folder in memory (tmpfs), exists, owned by the job's owner
+  std::string work_dir;  // private folder in memory (tmpfs), exists, owned by the job's owner
   std::shared_ptr<CancelToken> cancel;
-  Progress* progress = nullptr;   // borrowed until the Saving ends
+  Progress* progress = nullptr;  // borrowed until the Saving ends
 };
 
 // What a restart needs from a node; the public part goes into the manifest.
@@ -109,8 +109,8 @@ struct Needs {
 // A file that the unit has open for writing (or mapped shared and writable) and
 // that must be put back as it was: the agent saves its content while the unit stands.
 struct OpenFile {
-  std::string path;   // as the job sees it
-  Fd content;         // read-only, of the very file, also if it was renamed since
+  std::string path;  // as the job sees it
+  Fd content;        // read-only, of the very file, also if it was renamed since
 };
 
 enum class AfterCheckpoint { kGoOn, kEnd };
@@ -141,11 +141,11 @@ enum class Pids { kSame, kNewNamespace };
 
 struct RebuildRequest {
   std::string job, unit;
-  Credentials owner;             // of the requester: what is restored never exceeds it
+  Credentials owner;  // of the requester: what is restored never exceeds it
   Pids pids = Pids::kSame;
   Tcp tcp = Tcp::kClose;
-  std::string work_dir;          // as in SaveRequest
-  std::string cgroup_procs;      // path of a cgroup.procs to start in; empty: ours
+  std::string work_dir;      // as in SaveRequest
+  std::string cgroup_procs;  // path of a cgroup.procs to start in; empty: ours
   std::shared_ptr<CancelToken> cancel;
   Progress* progress = nullptr;
 };

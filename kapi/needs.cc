@@ -109,12 +109,11 @@ Result<Needs> NeedsReader::Read(const std::vector<ProcessInfo>& tree) {
     for (std::string line; std::getline(lines, line);) {
       size_t space = line.find(' ');
       size_t path = line.find(" /");
-      if (space == line.npos || path == line.npos || line.compare(space + 3, 1, "x") != 0)
-        continue;
+      if (space == line.npos || path == line.npos || line.compare(space + 3, 1, "x") != 0) continue;
       // By device, inode and path, so that each file of a large tree is asked for once.
       if (!looked_at.insert(line.substr(space + 15)).second) continue;
-      std::string id = BuildIdOf(
-          fmt::format("/proc/{}/map_files/{}", process.id.pid, line.substr(0, space)));
+      std::string id =
+          BuildIdOf(fmt::format("/proc/{}/map_files/{}", process.id.pid, line.substr(0, space)));
       if (!id.empty()) ids.insert(std::move(id));
     }
   }

@@ -62,8 +62,8 @@ Result<Buffer> BufferPool::Take(size_t size_bytes) {
   ::madvise(data, size_bytes, MADV_DONTDUMP);
   // Locking also touches. Without the right to lock, touch at least; only memory
   // that is not there at all is an error.
-  if (::mlock(data, size_bytes) != 0 &&
-      ::madvise(data, size_bytes, MADV_POPULATE_WRITE) != 0 && errno != EINVAL) {
+  if (::mlock(data, size_bytes) != 0 && ::madvise(data, size_bytes, MADV_POPULATE_WRITE) != 0 &&
+      errno != EINVAL) {
     int failed = errno;
     ::munmap(data, size_bytes);
     return Error::FromErrno(failed, "{} bytes of buffer", size_bytes)

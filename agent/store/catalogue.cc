@@ -17,8 +17,7 @@ constexpr size_t kFirstMapBytes = 16 << 20;
 constexpr size_t kMaxListed = 1 << 20;
 
 Error FromLmdb(int code, std::string_view what) {
-  if (code == MDB_MAP_FULL)
-    return Fail(Errc::kNoSpace, "catalogue: {}: no room", what);
+  if (code == MDB_MAP_FULL) return Fail(Errc::kNoSpace, "catalogue: {}: no room", what);
   if (code > 0) {
     Error error = Error::FromErrno(code, "catalogue: {}", what);
     if (error.code() != Errc::kNoSpace && error.code() != Errc::kQuota) return error;
@@ -28,9 +27,7 @@ Error FromLmdb(int code, std::string_view what) {
       .WithRemedy("end the daemon and run 'ckptfs fsck --rebuild'");
 }
 
-MDB_val Value(Bytes bytes) {
-  return {bytes.size(), const_cast<uint8_t*>(bytes.data())};
-}
+MDB_val Value(Bytes bytes) { return {bytes.size(), const_cast<uint8_t*>(bytes.data())}; }
 
 Bytes BytesOf(const MDB_val& value) {
   return {static_cast<const uint8_t*>(value.mv_data), value.mv_size};
@@ -39,7 +36,8 @@ Bytes BytesOf(const MDB_val& value) {
 // Big-endian at the end, so that versions sort by number.
 std::vector<uint8_t> VersionKey(Bytes job, uint64_t version) {
   std::vector<uint8_t> key(job.begin(), job.end());
-  for (int shift = 56; shift >= 0; shift -= 8) key.push_back(static_cast<uint8_t>(version >> shift));
+  for (int shift = 56; shift >= 0; shift -= 8)
+    key.push_back(static_cast<uint8_t>(version >> shift));
   return key;
 }
 
@@ -279,9 +277,8 @@ Result<void> Catalogue::Commit(const std::string& what, Change change) {
 Result<void> Catalogue::SetComplete() {
   ByteWriter schema;
   schema.U32(kSchema);
-  auto done = Commit("complete", [&](Transaction& txn) {
-    txn.Put(meta_db_, AsBytes("schema"), schema.bytes());
-  });
+  auto done = Commit(
+      "complete", [&](Transaction& txn) { txn.Put(meta_db_, AsBytes("schema"), schema.bytes()); });
   if (done) is_new_ = false;
   return done;
 }
@@ -388,9 +385,8 @@ Result<void> Catalogue::Claimed(const ContainerId& container, uint64_t dead_byte
 
 Result<void> Catalogue::PutRecord(const std::string& key, std::string_view value) {
   std::lock_guard writing(writing_);
-  auto done = Commit("keep a record", [&](Transaction& txn) {
-    txn.Put(records_db_, AsBytes(key), AsBytes(value));
-  });
+  auto done = Commit("keep a record",
+                     [&](Transaction& txn) { txn.Put(records_db_, AsBytes(key), AsBytes(value)); });
   if (done) contents_.Lock()->records[key] = value;
   return done;
 }
@@ -398,8 +394,8 @@ Result<void> Catalogue::PutRecord(const std::string& key, std::string_view value
 Result<void> Catalogue::DeleteRecord(const std::string& key) {
   std::lock_guard writing(writing_);
   if (!contents_.Lock()->records.contains(key)) return {};
-  auto done = Commit("drop a record",
-                     [&](Transaction& txn) { txn.Delete(records_db_, AsBytes(key)); });
+  auto done =
+      Commit("drop a record", [&](Transaction& txn) { txn.Delete(records_db_, AsBytes(key)); });
   if (done) contents_.Lock()->records.erase(key);
   return done;
 }

@@ -106,8 +106,8 @@ class Catalogue {
 
   const Disk& disk_;
   MDB_env* env_;
-  unsigned int versions_db_ = 0, jobs_db_ = 0, digests_db_ = 0, containers_db_ = 0,
-               records_db_ = 0, meta_db_ = 0;
+  unsigned int versions_db_ = 0, jobs_db_ = 0, digests_db_ = 0, containers_db_ = 0, records_db_ = 0,
+               meta_db_ = 0;
   bool is_new_ = false;
   std::mutex writing_;  // before the lock of contents_
   Guarded<Contents> contents_;

@@ -11,7 +11,8 @@ namespace ckptfs {
 namespace {
 
 constexpr std::string_view kMakeRoom =
-    "make room: delete versions that are not needed (rm -r images/JOB/N) or enlarge the file system";
+    "make room: delete versions that are not needed (rm -r images/JOB/N) or enlarge the file "
+    "system";
 
 Error FromSystem(int error_number, std::string_view verb, const std::string& what) {
   Error error = Error::FromErrno(error_number, "{} {}", verb, what);

@@ -51,8 +51,7 @@ class Disk {
   Result<void> MakeDir(int dir_fd, const std::string& name) const;  // existing is success
   Result<void> Rename(int from_dir, const std::string& from, int to_dir,
                       const std::string& to) const;
-  Result<void> Link(int from_dir, const std::string& from, int to_dir,
-                    const std::string& to) const;
+  Result<void> Link(int from_dir, const std::string& from, int to_dir, const std::string& to) const;
   Result<void> Unlink(int dir_fd, const std::string& name) const;      // absence is success
   Result<void> RemoveTree(int dir_fd, const std::string& name) const;  // absence is success
   // A new file with `content`, synced.

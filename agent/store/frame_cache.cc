@@ -38,8 +38,7 @@ Result<void> FrameReader::Read(size_t frame, uint8_t* plain) {
     ssize_t n = ::pread(file.direct_fd(), scratch_->stored.data() + got, to - from - got,
                         static_cast<off_t>(from + got));
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0)
-      return Error::FromErrno(errno, "{}: {}", image_->shown(), image_->ShownFrame(frame));
+    if (n < 0) return Error::FromErrno(errno, "{}: {}", image_->shown(), image_->ShownFrame(frame));
     if (n == 0)
       return Fail(Errc::kCorrupt, "{}: {}: the file ends before it", image_->shown(),
                   image_->ShownFrame(frame))
@@ -51,9 +50,8 @@ Result<void> FrameReader::Read(size_t frame, uint8_t* plain) {
 
   size_t opened_bytes = entry.stored_bytes - kTagBytes;
   uint8_t* opened_at = entry.compressed ? scratch_->compressed.data() : plain;
-  auto opened =
-      cipher_.Open(FrameKind::kPages, {image_->head().packs[entry.pack], entry.number}, stored,
-                   {opened_at, opened_bytes});
+  auto opened = cipher_.Open(FrameKind::kPages, {image_->head().packs[entry.pack], entry.number},
+                             stored, {opened_at, opened_bytes});
   if (!opened) return opened.error().Add("{}: {}", image_->shown(), image_->ShownFrame(frame));
   if (!entry.compressed) return {};
 
@@ -82,12 +80,10 @@ FrameCache::Pin::~Pin() {
 }
 
 Result<std::unique_ptr<FrameCache>> FrameCache::Make(std::shared_ptr<const UnitImage> image,
-                                                     const FrameCipher& cipher,
-                                                     BufferPool& pool) {
+                                                     const FrameCipher& cipher, BufferPool& pool) {
   auto pages = pool.Take(kFrames * kFrameBytes);
   if (!pages) return pages.error();
-  return std::unique_ptr<FrameCache>(
-      new FrameCache(std::move(image), cipher, std::move(*pages)));
+  return std::unique_ptr<FrameCache>(new FrameCache(std::move(image), cipher, std::move(*pages)));
 }
 
 FrameCache::FrameCache(std::shared_ptr<const UnitImage> image, const FrameCipher& cipher,
@@ -135,7 +131,8 @@ Result<FrameCache::Pin> FrameCache::Get(uint32_t frame) {
       changed_.notify_all();
     }
     uint64_t before = shared->clock;
-    shared.Wait(changed_, [&] { return shared->clock != before || shared->failed.contains(frame); });
+    shared.Wait(changed_,
+                [&] { return shared->clock != before || shared->failed.contains(frame); });
   }
 }
 
@@ -170,8 +167,7 @@ void FrameCache::LoadLoop() {
     {
       auto shared = shared_.Lock();
       shared.Wait(changed_, [&] {
-        return shared->ending ||
-               (!shared->queue.empty() && (slot = Oldest(*shared)) != kNoSlot);
+        return shared->ending || (!shared->queue.empty() && (slot = Oldest(*shared)) != kNoSlot);
       });
       if (shared->ending) return;
       frame = shared->queue.front();

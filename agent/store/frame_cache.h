@@ -76,8 +76,8 @@ class FrameCache {
   };
   struct Shared {
     std::vector<Slot> slots{kFrames};
-    std::vector<uint32_t> slot_of;      // frame -> slot + 1; 0: none
-    std::vector<bool> wanted;           // frame is in `queue`
+    std::vector<uint32_t> slot_of;  // frame -> slot + 1; 0: none
+    std::vector<bool> wanted;       // frame is in `queue`
     std::deque<uint32_t> queue;
     std::vector<bool> verified;
     std::map<uint32_t, Error> failed;

@@ -24,8 +24,7 @@ Result<std::unique_ptr<FramePipeline>> FramePipeline::Make(PackFile& pack,
     if (!taken) return taken.error();
     plain = std::move(*taken);
   }
-  return std::unique_ptr<FramePipeline>(
-      new FramePipeline(pack, cipher, options, std::move(plain)));
+  return std::unique_ptr<FramePipeline>(new FramePipeline(pack, cipher, options, std::move(plain)));
 }
 
 FramePipeline::FramePipeline(PackFile& pack, const FrameCipher& cipher, const Options& options,

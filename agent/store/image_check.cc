@@ -43,10 +43,12 @@ Result<void> CheckFrames(const UnitImage& image) {
     for (size_t frame; (frame = next++) < frames;) {
       MutableBytes bytes(stored.data(), image.head().frames[frame].stored_bytes);
       const auto& place = image.place(frame);
-      auto read = ReadExactly(image.files()[place.file]->fd(), bytes,
-                              static_cast<off_t>(place.offset));
-      if (read) read = image.CheckFrame(frame, bytes);
-      else read = read.error().Add("{}: {}", image.shown(), image.ShownFrame(frame));
+      auto read =
+          ReadExactly(image.files()[place.file]->fd(), bytes, static_cast<off_t>(place.offset));
+      if (read)
+        read = image.CheckFrame(frame, bytes);
+      else
+        read = read.error().Add("{}: {}", image.shown(), image.ShownFrame(frame));
       if (read) continue;
       if (auto first = failed.Lock(); !*first) *first = read.error();
       next = frames;

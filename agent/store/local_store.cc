@@ -83,10 +83,9 @@ Result<void> LocalStore::OpenFolders() {
   trust_ = std::move(*trust);
   auto packs = OpenFolder(disk_, dir_.get(), "packs");
   if (!packs) return packs.error();
-  packs_ = std::make_unique<Packs>(std::move(*packs),
-                                   [this](const ContainerId& id) {
-                                     if (catalogue_->Read()->unclaimed.contains(id)) Reclaim(id);
-                                   });
+  packs_ = std::make_unique<Packs>(std::move(*packs), [this](const ContainerId& id) {
+    if (catalogue_->Read()->unclaimed.contains(id)) Reclaim(id);
+  });
   auto images = OpenFolder(disk_, dir_.get(), "images");
   if (!images) return images.error();
   images_ = std::move(*images);
@@ -202,8 +201,7 @@ Result<StoreUse> LocalStore::Use() const {
   use.bytes =
       BytesBelow(packs_->dir_fd()) + BytesBelow(images_.get()) + BytesBelow(incoming_.get());
   struct statvfs there;
-  if (::fstatvfs(dir_.get(), &there) != 0)
-    return Error::FromErrno(errno, "store {}", options_.dir);
+  if (::fstatvfs(dir_.get(), &there) != 0) return Error::FromErrno(errno, "store {}", options_.dir);
   use.free_bytes = uint64_t{there.f_bavail} * there.f_frsize;
   auto contents = catalogue_->Read();
   for (const auto& [id, bytes] : contents->dead_bytes) use.dead_bytes += bytes;

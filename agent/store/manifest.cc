@@ -102,20 +102,19 @@ std::string Dump(const Manifest& manifest) {
   Json keys = Json::array();
   for (const WrappedKey& key : manifest.data_keys)
     keys.push_back(Json{{"recipient", key.recipient}, {"wrapped", ToBase64(key.wrapped)}});
-  Json json{{"format", kFormat},
-            {"job", manifest.job},
-            {"job_id", ToHex(manifest.job_id)},
-            {"version", manifest.version},
-            {"parent", manifest.parent},
-            {"created_unix_ms", manifest.created_unix_ms},
-            {"node", manifest.node},
-            {"suite", SuiteName(manifest.suite)},
-            {"owner",
-             {{"uid", manifest.owner_uid},
-              {"gid", manifest.owner_gid},
-              {"name", manifest.owner_name}}},
-            {"units", std::move(units)},
-            {"data_keys", std::move(keys)}};
+  Json json{
+      {"format", kFormat},
+      {"job", manifest.job},
+      {"job_id", ToHex(manifest.job_id)},
+      {"version", manifest.version},
+      {"parent", manifest.parent},
+      {"created_unix_ms", manifest.created_unix_ms},
+      {"node", manifest.node},
+      {"suite", SuiteName(manifest.suite)},
+      {"owner",
+       {{"uid", manifest.owner_uid}, {"gid", manifest.owner_gid}, {"name", manifest.owner_name}}},
+      {"units", std::move(units)},
+      {"data_keys", std::move(keys)}};
   // Bytes that are no UTF-8 are replaced, not thrown over: the caller compares.
   return json.dump(1, ' ', true, Json::error_handler_t::replace) + "\n";
 }
@@ -203,8 +202,8 @@ Result<Manifest> ParseManifest(std::string_view text) {
   std::string wrong;
   Fields fields(&wrong);
   if (std::string format = fields.Text(json, "format"); wrong.empty() && format != kFormat)
-    return Fail(Errc::kUnsupported, "the manifest is of format '{}', this program knows {}",
-                format, kFormat)
+    return Fail(Errc::kUnsupported, "the manifest is of format '{}', this program knows {}", format,
+                kFormat)
         .WithRemedy("use a newer ckptfs");
   std::string suite_name = fields.Text(json, "suite");
   if (!wrong.empty()) return Fail(Errc::kCorrupt, "the manifest's '{}' is malformed", wrong);

@@ -18,8 +18,8 @@ inline constexpr size_t kMaxManifestBytes = 1 << 20;
 struct ManifestUnit {
   std::string name;
   std::string checkpointer;
-  Digest root{};       // of the unit's head
-  PackId pack{};       // the unit's own pack, as in its head
+  Digest root{};  // of the unit's head
+  PackId pack{};  // the unit's own pack, as in its head
   uint64_t head_bytes = 0;
   uint64_t image_bytes = 0;
   uint64_t memory_bytes = 0;

@@ -66,7 +66,8 @@ Result<VersionInfo> VerifyImageDir(const std::string& dir, const std::optional<P
   auto find = [&](const std::array<uint8_t, 8>& id) {
     return key && key->key_id == id ? key : std::nullopt;
   };
-  auto read = key ? ReadSignedManifest(fd->get(), find, dir) : ReadUnverifiedManifest(fd->get(), dir);
+  auto read =
+      key ? ReadSignedManifest(fd->get(), find, dir) : ReadUnverifiedManifest(fd->get(), dir);
   if (!read) return read.error();
   const Manifest& manifest = read->manifest;
   std::string signer = read->signer.IdText();
@@ -74,7 +75,8 @@ Result<VersionInfo> VerifyImageDir(const std::string& dir, const std::optional<P
     say(fmt::format("manifest: job {} version {}, signed by {}", manifest.job, manifest.version,
                     signer));
   else
-    say(fmt::format("manifest: job {} version {}; the signature, which names {}, was NOT checked: "
+    say(
+        fmt::format("manifest: job {} version {}; the signature, which names {}, was NOT checked: "
                     "no key was given",
                     manifest.job, manifest.version, signer));
   if (auto set = CheckFileSet(fd->get(), manifest, dir); !set) return set.error();

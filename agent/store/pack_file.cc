@@ -167,8 +167,7 @@ Result<void> PackFile::WritePiece(uint64_t from, uint64_t to) {
     ::sync_file_range(fd_.get(), static_cast<off_t>(from), static_cast<off_t>(padded - from),
                       SYNC_FILE_RANGE_WRITE);
     if (from >= 2 * kMostPiece)
-      ::posix_fadvise(fd_.get(), 0, static_cast<off_t>(from - 2 * kMostPiece),
-                      POSIX_FADV_DONTNEED);
+      ::posix_fadvise(fd_.get(), 0, static_cast<off_t>(from - 2 * kMostPiece), POSIX_FADV_DONTNEED);
   }
   return written;
 }

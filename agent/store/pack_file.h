@@ -28,8 +28,8 @@ namespace ckptfs {
 class PackFile {
  public:
   struct Options {
-    int dir_fd = -1;       // of packs/; borrowed
-    std::string name;      // made anew
+    int dir_fd = -1;   // of packs/; borrowed
+    std::string name;  // made anew
     uint64_t ring_bytes = 0;
   };
   // Takes the ring from `pool`. Borrows all three until destruction.

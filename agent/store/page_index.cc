@@ -70,8 +70,7 @@ std::optional<PagePosition> PageIndex::Find(const Fingerprint& fingerprint) cons
 }
 
 PagePosition PageIndex::Add(const Fingerprint& fingerprint) {
-  if (own_count_ % kChunk == 0)
-    own_.push_back(std::make_unique<std::array<Fingerprint, kChunk>>());
+  if (own_count_ % kChunk == 0) own_.push_back(std::make_unique<std::array<Fingerprint, kChunk>>());
   (*own_.back())[own_count_ % kChunk] = fingerprint;
   PagePosition position = static_cast<PagePosition>(live_.size() * kFramePages + own_count_);
   ++own_count_;

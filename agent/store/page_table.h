@@ -35,7 +35,7 @@ using LiveMasks = std::vector<uint64_t>;
 
 struct PageTable {
   std::vector<StreamEntry> streams;
-  LiveMasks live;       // one a frame
+  LiveMasks live;  // one a frame
   uint64_t live_pages = 0;
   size_t fingerprints_offset = 0;  // in the plain table
 

@@ -2,9 +2,9 @@
 //
 // A container without any reference is removed. Of the others the dead parts are
 // punched out: offsets stay, so nothing that refers to the rest has to change.
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <fcntl.h>
 
 #include <algorithm>
 
@@ -55,12 +55,12 @@ Result<std::optional<LocalStore::Ranges>> LocalStore::LiveRanges(const Container
     for (size_t i = 0; i < files->manifest.units.size(); ++i) {
       const ManifestUnit& unit = files->manifest.units[i];
       if (i >= record.units.size() || record.units[i].name != unit.name)
-        return Fail(Errc::kCorrupt, "job {} version {}: its units differ from the catalogue's",
-                    job, version);
+        return Fail(Errc::kCorrupt, "job {} version {}: its units differ from the catalogue's", job,
+                    version);
       const UnitRecord& unit_record = record.units[i];
-      auto image = UnitImage::Open(unit, files->manifest.suite, files->manifest.job_id, unit_record,
-                                   packs_->opener(),
-                                   fmt::format("job {} version {}, unit {}", job, version, unit.name));
+      auto image = UnitImage::Open(
+          unit, files->manifest.suite, files->manifest.job_id, unit_record, packs_->opener(),
+          fmt::format("job {} version {}, unit {}", job, version, unit.name));
       if (!image) return image.error();
       const auto shown = "packs/" + ContainerName(id);
       auto is_this = [&](const UnitImage::Place& place) {

@@ -243,8 +243,7 @@ void LocalStore::AdmitComplete() {
       }
       auto info = Incoming(job, version);
       if (!info || info->state != IncomingState::kComplete) continue;
-      if (auto admitted = Admit(job, version); !admitted)
-        log_.Warn("{}", admitted.error().Text());
+      if (auto admitted = Admit(job, version); !admitted) log_.Warn("{}", admitted.error().Text());
     }
 }
 

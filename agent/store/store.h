@@ -50,22 +50,22 @@ struct StoreOptions {
   std::string dir;   // created with mode 0700 if it is not there
   std::string node;  // this node's name, for new keys and manifests
   std::function<Result<SecretBytes>()> ask_passphrase;  // may be empty: keys are not sealed
-  bool seal_new_keys = false;      // new keys get a passphrase
-  std::optional<Suite> suite;      // for new versions; unset: the fastest here
-  DiskFaults* faults = nullptr;    // for tests: lets steps on the disk fail; borrowed
+  bool seal_new_keys = false;                           // new keys get a passphrase
+  std::optional<Suite> suite;                           // for new versions; unset: the fastest here
+  DiskFaults* faults = nullptr;  // for tests: lets steps on the disk fail; borrowed
 };
 
 // What has been said about one version. Sizes in bytes.
 struct UnitInfo {
   std::string name;
   std::string checkpointer;
-  uint64_t image_bytes = 0;  // of UNIT.img
-  uint64_t memory_bytes = 0; // of the plain streams
+  uint64_t image_bytes = 0;   // of UNIT.img
+  uint64_t memory_bytes = 0;  // of the plain streams
   Needs needs;
 };
 struct VersionInfo {
   std::string job;
-  std::string job_id;   // 32 hex digits: which job, whatever its name
+  std::string job_id;  // 32 hex digits: which job, whatever its name
   uint64_t version = 0;
   uint64_t parent = 0;  // 0: none
   std::string node;
@@ -74,10 +74,10 @@ struct VersionInfo {
   std::string owner_name;
   int64_t created_unix_ms = 0;
   std::vector<UnitInfo> units;
-  uint64_t written_bytes = 0;  // what it added to the store
-  std::string manifest_digest; // hex
-  std::string signer;          // key id of the signer
-  bool imported = false;       // copied in, not made here
+  uint64_t written_bytes = 0;   // what it added to the store
+  std::string manifest_digest;  // hex
+  std::string signer;           // key id of the signer
+  bool imported = false;        // copied in, not made here
 };
 
 // A version that has been begun. Destroyed without Commit: gone, space and all.
@@ -86,8 +86,8 @@ class VersionWriter {
   struct UnitOptions {
     std::string name;
     std::string checkpointer;
-    uint64_t buffer_bytes = 0;   // memory that may run ahead of the disk (policy `buffer`)
-    bool compress = false;       // zstd where it pays
+    uint64_t buffer_bytes = 0;     // memory that may run ahead of the disk (policy `buffer`)
+    bool compress = false;         // zstd where it pays
     Progress* progress = nullptr;  // borrowed until Finish or destruction
   };
   // Where one unit's image goes. Streams carry on while frames are sealed and
@@ -148,9 +148,9 @@ struct IncomingInfo {
 };
 
 struct StoreUse {
-  uint64_t bytes = 0;        // of packs, incoming and manifests
-  uint64_t dead_bytes = 0;   // in packs, referred to by no version
-  uint64_t free_bytes = 0;   // of the file system
+  uint64_t bytes = 0;       // of packs, incoming and manifests
+  uint64_t dead_bytes = 0;  // in packs, referred to by no version
+  uint64_t free_bytes = 0;  // of the file system
   uint64_t versions = 0;
 };
 
@@ -174,7 +174,7 @@ class Store {
     std::string job;
     uint32_t owner_uid = 0, owner_gid = 0;
     std::string owner_name;
-    bool full = false;          // refer to no parent
+    bool full = false;             // refer to no parent
     double full_above_dead = 0.5;  // full on its own when more of what it refers to is dead
   };
   // The next number is one more than the highest that this job ever had here,
@@ -192,8 +192,7 @@ class Store {
   virtual Result<void> Delete(std::string_view job, uint64_t version) = 0;
 
   // --- images as files: "manifest", "manifest.minisig", "UNIT.img"
-  virtual Result<std::vector<IncomingFile>> Files(std::string_view job,
-                                                  uint64_t version) const = 0;
+  virtual Result<std::vector<IncomingFile>> Files(std::string_view job, uint64_t version) const = 0;
   virtual Result<std::unique_ptr<ImageFile>> OpenFile(std::string_view job, uint64_t version,
                                                       std::string_view name) const = 0;
 
@@ -204,8 +203,8 @@ class Store {
   // (".main.img.Ab12") are taken too.
   virtual Result<Fd> OpenIncoming(std::string_view job, uint64_t version, std::string_view name,
                                   int flags) = 0;
-  virtual Result<void> RenameIncoming(std::string_view job, uint64_t version,
-                                      std::string_view from, std::string_view to) = 0;
+  virtual Result<void> RenameIncoming(std::string_view job, uint64_t version, std::string_view from,
+                                      std::string_view to) = 0;
   virtual Result<void> RemoveIncomingFile(std::string_view job, uint64_t version,
                                           std::string_view name) = 0;
   virtual Result<void> RemoveIncoming(std::string_view job, uint64_t version) = 0;

@@ -18,7 +18,8 @@ Result<NodeKeys> MakeKeys(int dir_fd, const StoreOptions& options) {
   std::optional<SecretBytes> passphrase;
   if (options.seal_new_keys) {
     if (!options.ask_passphrase)
-      return Fail(Errc::kInvalid, "new keys are to be sealed, but nobody can be asked for a passphrase");
+      return Fail(Errc::kInvalid,
+                  "new keys are to be sealed, but nobody can be asked for a passphrase");
     auto asked = options.ask_passphrase();
     if (!asked) return asked.error();
     passphrase = std::move(*asked);
@@ -34,8 +35,8 @@ Result<std::unique_ptr<Trust>> Trust::Open(const Disk& disk, Fd dir, const Store
   auto ask = options.ask_passphrase;
   if (!ask)
     ask = [] {
-      return Result<SecretBytes>(
-          Fail(Errc::kAccess, "keys/self.key is sealed and nobody can be asked for its passphrase"));
+      return Result<SecretBytes>(Fail(
+          Errc::kAccess, "keys/self.key is sealed and nobody can be asked for its passphrase"));
     };
   auto own = NodeKeys::Load(dir.get(), ask);
   if (!own && own.error().code() == Errc::kNotFound) own = MakeKeys(dir.get(), options);

@@ -96,7 +96,8 @@ Result<void> UnitImage::ReadHead(const ManifestUnit& unit, Suite suite, const Jo
   };
   auto bytes = ReadRange(file, head_place_.offset, unit.head_bytes);
   if (!bytes) return bytes.error().Add("{}", shown_).WithRemedy(kElsewhere);
-  if (Hash(suite, *bytes) != unit.root) return corrupt("was changed: its hash is not the manifest's");
+  if (Hash(suite, *bytes) != unit.root)
+    return corrupt("was changed: its hash is not the manifest's");
   auto head = ParseHead(*bytes, unit.head_bytes);
   if (!head) return head.error().Add("{}", shown_);
   head_ = std::move(*head);
@@ -155,8 +156,7 @@ Result<void> UnitImage::PlaceBySources(const UnitRecord& record, const OpenConta
 }
 
 Result<std::shared_ptr<const UnitImage>> UnitImage::Open(const ManifestUnit& unit, Suite suite,
-                                                         const JobId& job,
-                                                         const UnitRecord& record,
+                                                         const JobId& job, const UnitRecord& record,
                                                          const OpenContainer& open,
                                                          std::string shown) {
   auto file = open(record.container);

@@ -20,7 +20,7 @@ class ContainerFile {
   // `shown` is what errors call it.
   static Result<std::shared_ptr<const ContainerFile>> Open(int dir_fd, const std::string& name,
                                                            std::string shown);
-  int fd() const { return fd_.get(); }               // through the page cache
+  int fd() const { return fd_.get(); }  // through the page cache
   // Past it; aligned offsets, sizes and memory only. The same as fd() where there is none.
   int direct_fd() const { return direct_.valid() ? direct_.get() : fd_.get(); }
   uint64_t size_bytes() const { return size_bytes_; }

@@ -113,8 +113,7 @@ class StreamReader : public ImageSource::Stream {
       pin_ = std::move(*pin);
       pinned_frame_ = frame;
     }
-    uint32_t pages =
-        std::min(extent.pages - page_, static_cast<uint32_t>(kFramePages) - slot);
+    uint32_t pages = std::min(extent.pages - page_, static_cast<uint32_t>(kFramePages) - slot);
     uint64_t size = std::min<uint64_t>(pages * kPageBytes - in_page_, entry_.size_bytes - done_);
     return Bytes(pin_.pages() + slot * kPageBytes + in_page_, size);
   }
@@ -162,7 +161,7 @@ class StreamReader : public ImageSource::Stream {
   uint32_t pinned_frame_ = UINT32_MAX;  // or was, last
   uint64_t done_ = 0;
   size_t extent_ = 0;
-  uint32_t page_ = 0;      // in the extent
+  uint32_t page_ = 0;  // in the extent
   size_t in_page_ = 0;
   size_t ahead_extent_ = 0;
   uint32_t ahead_page_ = 0;
@@ -172,9 +171,9 @@ class StreamReader : public ImageSource::Stream {
 
 }  // namespace
 
-UnitReader::UnitReader(std::shared_ptr<const UnitImage> image,
-                       std::shared_ptr<const JobKeys> keys, PageTable table,
-                       std::unique_ptr<FrameCache> cache, std::shared_ptr<const void> keep)
+UnitReader::UnitReader(std::shared_ptr<const UnitImage> image, std::shared_ptr<const JobKeys> keys,
+                       PageTable table, std::unique_ptr<FrameCache> cache,
+                       std::shared_ptr<const void> keep)
     : keep_(std::move(keep)),
       image_(std::move(image)),
       keys_(std::move(keys)),
@@ -191,9 +190,8 @@ Result<std::unique_ptr<UnitReader>> UnitReader::Make(std::shared_ptr<const UnitI
   if (!table) return table.error();
   auto cache = FrameCache::Make(image, *keys->cipher, pool);
   if (!cache) return cache.error();
-  return std::unique_ptr<UnitReader>(new UnitReader(std::move(image), std::move(keys),
-                                                    std::move(*table), std::move(*cache),
-                                                    std::move(keep)));
+  return std::unique_ptr<UnitReader>(new UnitReader(
+      std::move(image), std::move(keys), std::move(*table), std::move(*cache), std::move(keep)));
 }
 
 std::vector<std::string> UnitReader::Names() const {

@@ -23,8 +23,7 @@ class UnitReader : public ImageSource {
 
  private:
   UnitReader(std::shared_ptr<const UnitImage> image, std::shared_ptr<const JobKeys> keys,
-             PageTable table, std::unique_ptr<FrameCache> cache,
-             std::shared_ptr<const void> keep);
+             PageTable table, std::unique_ptr<FrameCache> cache, std::shared_ptr<const void> keep);
 
   std::shared_ptr<const void> keep_;
   std::shared_ptr<const UnitImage> image_;

@@ -18,8 +18,7 @@ Result<std::shared_ptr<const JobKeys>> JobKeys::Make(Suite suite, const SecretBy
   if (!cipher) return cipher.error();
   auto fingerprinter = Fingerprinter::Make(suite, data_key);
   if (!fingerprinter) return fingerprinter.error();
-  return std::shared_ptr<const JobKeys>(
-      new JobKeys{std::move(*cipher), std::move(*fingerprinter)});
+  return std::shared_ptr<const JobKeys>(new JobKeys{std::move(*cipher), std::move(*fingerprinter)});
 }
 
 UnitWriterImpl::UnitWriterImpl(UnitWriterOptions options)
@@ -48,8 +47,7 @@ Result<std::unique_ptr<UnitWriterImpl>> UnitWriterImpl::Make(UnitWriterOptions o
   if (!pipeline) return pipeline.error();
   unit->pipeline_ = std::move(*pipeline);
   if (given.parent) {
-    unit->index_ =
-        PageIndex(std::move(given.parent->live), std::move(given.parent->fingerprints));
+    unit->index_ = PageIndex(std::move(given.parent->live), std::move(given.parent->fingerprints));
     unit->parent_head_ = std::move(given.parent->head);
     given.parent.reset();
   }
@@ -77,8 +75,7 @@ Result<MutableBytes> UnitWriterImpl::Room() {
                       (kFramePages - frame_pages_) * kPageBytes);
 }
 
-void UnitWriterImpl::TakePages(size_t pages, PagePosition* expected,
-                               std::vector<Extent>* extents) {
+void UnitWriterImpl::TakePages(size_t pages, PagePosition* expected, std::vector<Extent>* extents) {
   const uint8_t* page = frame_ + frame_pages_ * kPageBytes;
   for (size_t i = 0; i < pages; ++i, page += kPageBytes) {
     Fingerprint fingerprint = options_.keys->fingerprinter->Of({page, kPageBytes});

@@ -16,8 +16,8 @@ Result<std::string> ReadPart(int dir_fd, std::string_view name, size_t limit_byt
   struct stat there;
   if (fd && (::fstat(fd->get(), &there) != 0 || !S_ISREG(there.st_mode)))
     return Fail(Errc::kCorrupt, "{}: {} is no regular file", shown, name);
-  auto text = fd ? ReadFileAt(dir_fd, std::string(name), limit_bytes)
-                 : Result<std::string>(fd.error());
+  auto text =
+      fd ? ReadFileAt(dir_fd, std::string(name), limit_bytes) : Result<std::string>(fd.error());
   if (text) return text;
   Errc code = text.error().code() == Errc::kTooBig ? Errc::kCorrupt : text.error().code();
   return Error(code, shown + ": " + text.error().message(), text.error().remedy());

@@ -27,7 +27,8 @@ std::optional<ParentUnit> VersionWriterImpl::LoadParent(const std::string& name)
                                   [&](const UnitRecord& one) { return one.name == name; });
   if (unit == manifest.units.end() || unit_record == record.units.end()) return std::nullopt;
 
-  std::string shown = fmt::format("job {} version {}, unit {}", manifest.job, manifest.version, name);
+  std::string shown =
+      fmt::format("job {} version {}, unit {}", manifest.job, manifest.version, name);
   auto image = UnitImage::Open(*unit, manifest.suite, manifest.job_id, *unit_record,
                                store_.packs_->opener(), shown);
   ParentUnit parent;
@@ -43,8 +44,8 @@ std::optional<ParentUnit> VersionWriterImpl::LoadParent(const std::string& name)
   parent.live = std::move(table->live);
   uint64_t pages = 0;
   for (const FrameEntry& frame : parent.head.frames) pages += frame.pages;
-  double dead = pages == 0 ? 0
-                           : 1 - static_cast<double>(table->live_pages) / static_cast<double>(pages);
+  double dead =
+      pages == 0 ? 0 : 1 - static_cast<double>(table->live_pages) / static_cast<double>(pages);
   if (dead > start_.options.full_above_dead) return std::nullopt;
   parent_packs_[name] = parent.head.packs;
   return parent;
@@ -56,17 +57,16 @@ Result<std::unique_ptr<VersionWriter::UnitWriter>> VersionWriterImpl::AddUnit(
   if (auto good = CheckName(options.checkpointer, "checkpointer"); !good) return good.error();
   if (committed_ || !units_.insert(options.name).second)
     return Fail(Errc::kInternal, "unit {} is in this version already", options.name);
-  auto unit = UnitWriterImpl::Make(
-      {.unit = options,
-       .job = start_.job_id,
-       .keys = start_.keys,
-       .parent = LoadParent(options.name),
-       .packs_dir_fd = store_.packs_->dir_fd(),
-       .disk = &store_.disk_,
-       .pool = &store_.pool_,
-       .finished = [written = written_](WrittenUnit one) {
-         written->Lock()->push_back(std::move(one));
-       }});
+  auto unit = UnitWriterImpl::Make({.unit = options,
+                                    .job = start_.job_id,
+                                    .keys = start_.keys,
+                                    .parent = LoadParent(options.name),
+                                    .packs_dir_fd = store_.packs_->dir_fd(),
+                                    .disk = &store_.disk_,
+                                    .pool = &store_.pool_,
+                                    .finished = [written = written_](WrittenUnit one) {
+                                      written->Lock()->push_back(std::move(one));
+                                    }});
   if (!unit) {
     units_.erase(options.name);
     return unit.error().Add("job {} version {}, unit {}", start_.options.job, start_.version,
@@ -157,8 +157,8 @@ Result<VersionInfo> VersionWriterImpl::Commit() {
   auto signature = store_.trust_->own().Sign(AsBytes(*text));
   if (!signature) return fail(signature.error());
   VersionRecord record = MakeRecord(units, ManifestDigest(*text));
-  auto written = WriteVersionFiles(store_.disk_, store_.images_.get(), job, start_.version, *text,
-                                   *signature);
+  auto written =
+      WriteVersionFiles(store_.disk_, store_.images_.get(), job, start_.version, *text, *signature);
   if (!written) return fail(written.error());
   auto put = store_.catalogue_->PutVersion(job, start_.version, record);
   if (!put) {

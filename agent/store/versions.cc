@@ -116,8 +116,8 @@ Result<std::unique_ptr<VersionWriter>> LocalStore::Begin(const BeginOptions& opt
     auto pinned = packs_->Pin(*catalogue_, options.job, *version);
     if (!pinned) continue;
     auto files = ReadVersionFiles(options.job, *version, pinned->record);
-    auto key = files ? UnwrapDataKey(trust_->own(), files->manifest)
-                     : Result<SecretBytes>(files.error());
+    auto key =
+        files ? UnwrapDataKey(trust_->own(), files->manifest) : Result<SecretBytes>(files.error());
     if (!key) {
       log_.Err("{}; the next version does not refer to it", key.error().Text());
       continue;
@@ -206,8 +206,7 @@ Result<void> LocalStore::Delete(std::string_view job_name, uint64_t version) {
   return {};
 }
 
-Result<std::vector<IncomingFile>> LocalStore::Files(std::string_view job,
-                                                    uint64_t version) const {
+Result<std::vector<IncomingFile>> LocalStore::Files(std::string_view job, uint64_t version) const {
   auto record = catalogue_->Find(std::string(job), version);
   if (!record) return NoSuchVersion(job, version);
   auto files = ReadVersionFiles(std::string(job), version, *record);
@@ -219,14 +218,13 @@ Result<std::vector<IncomingFile>> LocalStore::Files(std::string_view job,
   return list;
 }
 
-Result<std::unique_ptr<ImageFile>> LocalStore::OpenFile(std::string_view job_name,
-                                                        uint64_t version,
+Result<std::unique_ptr<ImageFile>> LocalStore::OpenFile(std::string_view job_name, uint64_t version,
                                                         std::string_view name) const {
   std::string job(job_name);
   if (name == kManifestName || name == kSignatureName) {
     if (!catalogue_->Find(job, version)) return NoSuchVersion(job, version);
-    auto fd = OpenAt(images_.get(), fmt::format("{}/{}/{}", job, version, name),
-                     O_RDONLY | O_NOFOLLOW);
+    auto fd =
+        OpenAt(images_.get(), fmt::format("{}/{}/{}", job, version, name), O_RDONLY | O_NOFOLLOW);
     if (!fd) return fd.error();
     return MakePlainFile(std::move(*fd));
   }

@@ -81,8 +81,8 @@ Result<void> Capturing::Wait() {
   auto& requests = run_.requests();
   polled_.push_back({cancel_ != nullptr ? cancel_->fd() : -1, POLLIN, 0});
   polled_.push_back({run_.held() ? -1 : run_.exited_fd(), POLLIN, 0});
-  polled_.push_back({requests && !requests->closed() ? requests->fd() : run_.stream_listener(),
-                     POLLIN, 0});
+  polled_.push_back(
+      {requests && !requests->closed() ? requests->fd() : run_.stream_listener(), POLLIN, 0});
   // While criu is held, its script's socket is silent unless the script died.
   polled_.push_back({run_.hook_fd() >= 0 ? run_.hook_fd() : run_.hook_listener(), POLLIN, 0});
   for (const Open& open : open_) polled_.push_back({open.pipe.get(), POLLIN, 0});

@@ -55,8 +55,7 @@ Result<void> CriuCheckpointer::Suspend(const UnitProcesses& unit) {
   // The second of two Suspends finds everything stopped, by the first.
   auto it = known->find(unit.root.pid);
   if (it == known->end() || it->second.first != unit.root)
-    known->insert_or_assign(unit.root.pid,
-                            std::pair(unit.root, std::move(*stopped_before)));
+    known->insert_or_assign(unit.root.pid, std::pair(unit.root, std::move(*stopped_before)));
   return {};
 }
 

@@ -83,9 +83,9 @@ std::string Joined(const std::vector<gid_t>& groups) {
 
 void AppendIdentity(const Credentials& owner, std::vector<std::string>* argv) {
   if (owner.effective_uid == 0) return;
-  argv->insert(argv->end(), {"--uid", std::to_string(owner.effective_uid), "--gid",
-                             std::to_string(owner.effective_gid), "--groups",
-                             Joined(owner.groups), "--caps"});
+  argv->insert(argv->end(),
+               {"--uid", std::to_string(owner.effective_uid), "--gid",
+                std::to_string(owner.effective_gid), "--groups", Joined(owner.groups), "--caps"});
 }
 
 }  // namespace
@@ -144,20 +144,21 @@ Result<Child> StartCriu(const CriuProgram& criu, const CriuStart& start) {
       held.push_back(std::move(*opened));
     }
     if (!IsAlive(*start.enter))
-      return Fail(Errc::kGone, "the unit's pid namespace (init: pid {}) is gone",
-                  start.enter->pid);
+      return Fail(Errc::kGone, "the unit's pid namespace (init: pid {}) is gone", start.enter->pid);
     options.pass_fds.push_back(start.work_dir_fd);
     options.argv = {start.init_path, "enter", "3", "4", "5"};
   } else if (start.new_namespace) {
-    options.argv = {start.init_path, "ns", "--last-pid",
-                    std::to_string(start.new_namespace->last_pid), "--root",
-                    std::to_string(start.new_namespace->root)};
+    options.argv = {start.init_path, "ns",
+                    "--last-pid",    std::to_string(start.new_namespace->last_pid),
+                    "--root",        std::to_string(start.new_namespace->root)};
   }
   if (start.enter || start.new_namespace) {
     AppendIdentity(owner, &options.argv);
     options.argv.emplace_back("--");
   } else if (unprivileged) {
-    options.credentials = ChildCredentials{owner.effective_uid, owner.effective_gid, owner.groups,
+    options.credentials = ChildCredentials{owner.effective_uid,
+                                           owner.effective_gid,
+                                           owner.groups,
                                            {kCapSetpcap, kCapCheckpointRestore}};
   }
   if (start.terminal != CriuStart::Terminal::kNone) {

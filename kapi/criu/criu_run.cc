@@ -23,8 +23,8 @@ Result<CriuRun> CriuRun::Start(const CriuProgram& criu, For what, CriuStart star
   start.work_dir_fd = run.work_dir_.get();
   uid_t uid = start.owner.effective_uid;
   gid_t gid = start.owner.effective_gid;
-  auto stream = ListenIn(start.work_dir_fd, what == For::kDump ? kCaptureSocket : kServeSocket,
-                         uid, gid);
+  auto stream =
+      ListenIn(start.work_dir_fd, what == For::kDump ? kCaptureSocket : kServeSocket, uid, gid);
   if (!stream) return stream.error();
   run.stream_listener_ = std::move(*stream);
   auto hook = ListenIn(start.work_dir_fd, kHookSocket, uid, gid);

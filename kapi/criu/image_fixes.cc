@@ -23,8 +23,7 @@ std::optional<size_t> DisarmedNanos(Bytes message) {
     if (field->number == kSeconds || field->number == kNanos) left |= field->value;
     if (field->number == kEverySeconds || field->number == kEveryNanos) interval |= field->value;
     // A zero is one byte long, the last of its field.
-    if (field->number == kNanos && !field->is_bytes)
-      at = message.size() - reader.remaining() - 1;
+    if (field->number == kNanos && !field->is_bytes) at = message.size() - reader.remaining() - 1;
   }
   if (reader.bad() || left != 0 || interval == 0 || !at || message[*at] != 0) return std::nullopt;
   return at;

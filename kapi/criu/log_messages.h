@@ -14,7 +14,7 @@ struct CriuMessage {
   std::string_view needle;     // in a line of the log
   std::optional<CriuAct> act;  // unset: either
   Errc code;
-  std::string_view sentence;   // "{}" stands for the line between `after` and `until`
+  std::string_view sentence;  // "{}" stands for the line between `after` and `until`
   std::string_view remedy;
   std::string_view after = "";
   std::string_view until = "";

@@ -77,8 +77,8 @@ Result<std::string> ReadStream(ImageSource& source, std::string_view name, size_
     return Fail(Errc::kTooBig, "{} is larger than {} bytes", name, limit_bytes);
   std::string content((*stream)->size_bytes(), '\0');
   for (size_t done = 0; done < content.size();) {
-    auto n = (*stream)->Read({reinterpret_cast<uint8_t*>(content.data()) + done,
-                              content.size() - done});
+    auto n =
+        (*stream)->Read({reinterpret_cast<uint8_t*>(content.data()) + done, content.size() - done});
     if (!n) return n.error();
     if (*n == 0) return Fail(Errc::kCorrupt, "{} ends too early", name);
     done += *n;
@@ -110,8 +110,9 @@ Result<void> CheckPidsAreFree(const std::vector<PstreeEntry>& tree) {
           continue;
         }
         return Fail(Errc::kExists, "pid {} is in use on this node by '{}'", pid, (*holder)->name)
-            .WithRemedy("end that process first, or write 'restart clone' to restart the job with "
-                        "pids of its own");
+            .WithRemedy(
+                "end that process first, or write 'restart clone' to restart the job with "
+                "pids of its own");
       }
     }
   }

@@ -20,8 +20,8 @@ Result<CriuStart> CriuRebuilding::Plan(ImageSource& source, const std::vector<Ps
   start.argv = {"restore", "--restore-detached", "--skip-in-flight"};
   if (meta->shell_job()) start.argv.emplace_back("--shell-job");
   if (meta->terminal)
-    start.terminal = meta->leader_outside ? CriuStart::Terminal::kControlling
-                                          : CriuStart::Terminal::kForTheJob;
+    start.terminal =
+        meta->leader_outside ? CriuStart::Terminal::kControlling : CriuStart::Terminal::kForTheJob;
   start.argv.emplace_back(request_.tcp == Tcp::kKeep ? "--tcp-established" : "--tcp-close");
   start.owner = request_.owner;
   start.work_dir = request_.work_dir;

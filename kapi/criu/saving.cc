@@ -33,8 +33,7 @@ pid_t TracerOf(pid_t pid) {
 bool HasTerminal(pid_t pid) {
   for (int fd = 0; fd <= 2; ++fd) {
     char target[64];
-    ssize_t n =
-        ::readlink(fmt::format("/proc/{}/fd/{}", pid, fd).c_str(), target, sizeof target);
+    ssize_t n = ::readlink(fmt::format("/proc/{}/fd/{}", pid, fd).c_str(), target, sizeof target);
     std::string_view name(target, n > 0 ? static_cast<size_t>(n) : 0);
     if (name.starts_with("/dev/pts/") || name.starts_with("/dev/tty")) return true;
   }
@@ -63,9 +62,8 @@ Result<void> CheckNamespaces(const ProcessInfo& process, pid_t reference) {
   for (const char* kind : {"pid", "mnt", "user"})
     if (ino_t theirs = NamespaceOf(process.id.pid, kind);
         theirs != 0 && theirs != NamespaceOf(reference, kind))
-      return Fail(Errc::kUnsupported,
-                  "pid {} ('{}') runs in a container (another {} namespace)", process.id.pid,
-                  process.name, kind)
+      return Fail(Errc::kUnsupported, "pid {} ('{}') runs in a container (another {} namespace)",
+                  process.id.pid, process.name, kind)
           .WithRemedy("save the whole container with the checkpointer 'oci'");
   return {};
 }
@@ -99,8 +97,9 @@ Result<void> CriuSaving::LookOver() {
       return Fail(Errc::kUnsupported, "pid {} is a thread of the kernel", process.id.pid);
     if (process.id.pid == self)
       return Fail(Errc::kUnsupported, "the job's processes include ckptfs itself (pid {})", self)
-          .WithRemedy("start the job outside of the shell that mounted ckptfs, or the mount "
-                      "outside of the job");
+          .WithRemedy(
+              "start the job outside of the shell that mounted ckptfs, or the mount "
+              "outside of the job");
     if (process.id.pid == root.session) leader_inside = true;
     if (process.state == 'Z') continue;
     if (process.tty != 0 || HasTerminal(process.id.pid)) meta_.terminal = true;
@@ -118,7 +117,7 @@ Result<void> CriuSaving::LookOver() {
 }
 
 std::vector<std::string> CriuSaving::Arguments() const {
-  std::vector<std::string> argv{"dump", "-t", std::to_string(root_inside_),
+  std::vector<std::string> argv{"dump",          "-t", std::to_string(root_inside_),
                                 "--ghost-limit", "1G", "--skip-in-flight"};
   if (meta_.shell_job()) argv.emplace_back("--shell-job");
   if (request_.leave_running) argv.emplace_back("--leave-running");

@@ -66,8 +66,7 @@ constexpr size_t kMostToChangeBytes = 64 << 20;
 Result<std::unique_ptr<ImageSource::Stream>> OpenFixed(ImageSource& source,
                                                        const std::string& name) {
   auto stream = source.Open(name);
-  if (!stream || name != kFilesImage || (*stream)->size_bytes() > kMostToChangeBytes)
-    return stream;
+  if (!stream || name != kFilesImage || (*stream)->size_bytes() > kMostToChangeBytes) return stream;
   auto content = ReadStream(source, name, kMostToChangeBytes);
   if (!content) return content.error();
   FixTimerfds(&*content);
@@ -140,8 +139,8 @@ Result<void> Serving::Wait() {
   auto& requests = run_.requests();
   polled_.push_back({cancel_ != nullptr ? cancel_->fd() : -1, POLLIN, 0});
   polled_.push_back({run_.exited_fd(), POLLIN, 0});
-  polled_.push_back({requests && !requests->closed() ? requests->fd() : run_.stream_listener(),
-                     POLLIN, 0});
+  polled_.push_back(
+      {requests && !requests->closed() ? requests->fd() : run_.stream_listener(), POLLIN, 0});
   polled_.push_back({run_.hook_fd() >= 0 ? run_.hook_fd() : run_.hook_listener(), POLLIN, 0});
   for (const Open& open : open_) polled_.push_back({open.pipe.get(), POLLOUT, 0});
   if (::poll(polled_.data(), polled_.size(), -1) < 0 && errno != EINTR)

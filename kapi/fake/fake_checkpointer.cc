@@ -224,7 +224,11 @@ std::string FakeCheckpointer::StreamContent(uint64_t seed, size_t index, size_t 
 }
 
 Capabilities FakeCheckpointer::capabilities() const {
-  return {.attach = true, .leave_running = true, .stream = true, .hold = true, .clone = true,
+  return {.attach = true,
+          .leave_running = true,
+          .stream = true,
+          .hold = true,
+          .clone = true,
           .unprivileged = true};
 }
 

@@ -17,16 +17,26 @@ namespace ckptfs {
 class FakeCheckpointer : public Checkpointer {
  public:
   enum class Phase {
-    kPrepare, kStop, kCheckpoint, kOpenFiles, kDescribe, kResume,
-    kPrepareRebuild, kRebuild, kResumeRebuilt, kSuspend, kUnsuspend, kKill,
+    kPrepare,
+    kStop,
+    kCheckpoint,
+    kOpenFiles,
+    kDescribe,
+    kResume,
+    kPrepareRebuild,
+    kRebuild,
+    kResumeRebuilt,
+    kSuspend,
+    kUnsuspend,
+    kKill,
   };
   struct Plan {
-    std::map<Phase, Error> failures;        // a phase here fails with this, each time
+    std::map<Phase, Error> failures;  // a phase here fails with this, each time
     std::vector<size_t> stream_bytes = {100, 0, 3 * kPageBytes, 70'001};
-    uint64_t seed = 1;                      // other seeds, other bytes
+    uint64_t seed = 1;  // other seeds, other bytes
     std::vector<std::string> stand_in = {"/bin/sleep", "1000"};
     Needs needs = {"x86_64", "6.0", {"fpu", "sse"}, {"0123abcd"}};
-    std::vector<std::string> open_files;    // paths that FilesOpenForWriting gives
+    std::vector<std::string> open_files;  // paths that FilesOpenForWriting gives
   };
   // Shared by the checkpointer and all that it has made.
   struct State {

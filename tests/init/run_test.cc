@@ -76,7 +76,8 @@ TEST_F(InitRun, WaitsForWhatTheProgramLeftBehind) {
   ChildOptions options;
   options.stdin_fd = pipe->first.get();
   // A daemon of the old kind: twice forked, in a session of its own.
-  Child init = Start({"/bin/sh", "-c", "exec 3<&0; (setsid sh -c 'read x; exit 0' <&3 &) ; exit 0"}, options);
+  Child init = Start({"/bin/sh", "-c", "exec 3<&0; (setsid sh -c 'read x; exit 0' <&3 &) ; exit 0"},
+                     options);
   pipe->first.Reset();
   for (int i = 0; i < 4000; ++i) {
     auto tree = ReadTree(init.pid());

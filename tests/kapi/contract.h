@@ -24,8 +24,8 @@ class CheckpointerContract : public testing::TestWithParam<ContractCase> {
     checkpointer_ = GetParam().get();
     auto probe = checkpointer_->Probe();
     if (!probe.available) GTEST_SKIP() << probe.why_not;
-    program_.emplace(std::vector<std::string>{CKPTFS_BUILD_DIR "/tests/programs/count",
-                                              counter_.path()});
+    program_.emplace(
+        std::vector<std::string>{CKPTFS_BUILD_DIR "/tests/programs/count", counter_.path()});
     ASSERT_TRUE(counter_.GrowsFrom(0));
   }
   SaveRequest ToSave(bool leave_running = true) {

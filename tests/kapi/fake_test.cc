@@ -91,7 +91,8 @@ TEST(BuildId, IsReadFromOurselvesAndNeverBeyondTheBytes) {
   ASSERT_TRUE(ReadExactly(self->get(), start).ok());
   EXPECT_EQ(ParseBuildId(start).size(), 40u);
   for (size_t size = 0; size < 2000; size += 13)
-    (void)ParseBuildId(std::vector<uint8_t>(start.begin(), start.begin() + static_cast<long>(size)));
+    (void)ParseBuildId(
+        std::vector<uint8_t>(start.begin(), start.begin() + static_cast<long>(size)));
   for (size_t at = 0; at < 1000; ++at) {
     std::vector<uint8_t> damaged = start;
     damaged[at] = 0xff;

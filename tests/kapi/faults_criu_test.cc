@@ -194,13 +194,16 @@ TEST_F(CriuFaults, ProcessesBeyondTheOwnersRightsAreEndedBeforeTheyRun) {
 }
 
 TEST_F(CriuFaults, HookWithoutADaemonFailsWhereItMatters) {
-  for (auto [action, code] : {std::pair{"post-dump", 1}, {"pre-resume", 1}, {"pre-dump", 0},
-                              {"network-lock", 0}, {"post-restore", 0}}) {
+  for (auto [action, code] : {std::pair{"post-dump", 1},
+                              {"pre-resume", 1},
+                              {"pre-dump", 0},
+                              {"network-lock", 0},
+                              {"post-restore", 0}}) {
     ChildOptions options;
     options.argv = {CKPTFS_BUILD_DIR "/ckptfs-init"};
     options.working_directory = work_.path();
-    options.environment = {{fmt::format("CRTOOLS_SCRIPT_ACTION={}", action),
-                            "CKPTFS_HOOK=hook.sock"}};
+    options.environment = {
+        {fmt::format("CRTOOLS_SCRIPT_ACTION={}", action), "CKPTFS_HOOK=hook.sock"}};
     auto hook = Child::Spawn(options);
     ASSERT_TRUE(hook.ok());
     auto status = hook->Wait();

@@ -34,7 +34,7 @@ class MemorySink : public ImageSink {
   explicit MemorySink(MemoryImage* image) : image_(image) {}
   // Fails the operation when that many have been done; -1: never.
   int fail_after = -1;
-  bool drop_bytes = false;           // keeps nothing: for measuring
+  bool drop_bytes = false;            // keeps nothing: for measuring
   std::function<void()> before_each;  // runs before each operation
   uint64_t bytes = 0;
   int operations = 0;

@@ -32,7 +32,8 @@ class CriuPrograms : public CriuTest {
     auto watch = ExitWatch::Open(program.unit().root);
     if (!watch) {
       int status = 0;
-      if (::waitpid(program.pid(), &status, WNOHANG) > 0) text += ExitStatus::FromWait(status).Text();
+      if (::waitpid(program.pid(), &status, WNOHANG) > 0)
+        text += ExitStatus::FromWait(status).Text();
     }
     return text;
   }
@@ -77,28 +78,27 @@ TEST_F(CriuPrograms, AllKindsOfState) {
 
 TEST_F(CriuPrograms, ShellWithAPipeline) {
   Counter counter(work_ / "count");
-  RunningProgram program(
-      {"/bin/sh", "-c",
-       "while :; do echo line; done | "
-       "while read line; do n=$((n+1)); printf '%-20d\\n' $n 1<>" + counter.path() + "; done"});
+  RunningProgram program({"/bin/sh", "-c",
+                          "while :; do echo line; done | "
+                          "while read line; do n=$((n+1)); printf '%-20d\\n' $n 1<>" +
+                              counter.path() + "; done"});
   SurvivesEverything(program.unit(), counter);
 }
 
 TEST_F(CriuPrograms, PythonWithThreads) {
   if (::access("/usr/bin/python3", X_OK) != 0) GTEST_SKIP() << "no /usr/bin/python3";
   Counter counter(work_ / "count");
-  RunningProgram program(
-      {"/usr/bin/python3", "-c",
-       "import sys,threading,time,queue\n"
-       "q=queue.Queue(10)\n"
-       "def make():\n"
-       "  n=0\n"
-       "  while True: n+=1; q.put(n); time.sleep(.005)\n"
-       "threading.Thread(target=make,daemon=True).start()\n"
-       "f=open(sys.argv[1],'r+b',buffering=0)\n"
-       "while True:\n"
-       "  f.seek(0); f.write(b'%-20d\\n'%q.get())\n",
-       counter.path()});
+  RunningProgram program({"/usr/bin/python3", "-c",
+                          "import sys,threading,time,queue\n"
+                          "q=queue.Queue(10)\n"
+                          "def make():\n"
+                          "  n=0\n"
+                          "  while True: n+=1; q.put(n); time.sleep(.005)\n"
+                          "threading.Thread(target=make,daemon=True).start()\n"
+                          "f=open(sys.argv[1],'r+b',buffering=0)\n"
+                          "while True:\n"
+                          "  f.seek(0); f.write(b'%-20d\\n'%q.get())\n",
+                          counter.path()});
   SurvivesEverything(program.unit(), counter);
 }
 
@@ -135,8 +135,8 @@ TEST_F(CriuPrograms, LeaderOfASessionWithATerminal) {
 TEST_F(CriuPrograms, MemberOfASessionWithATerminal) {
   if (::access("/usr/bin/script", X_OK) != 0) GTEST_SKIP() << "no script(1)";
   Counter counter(work_ / "count");
-  RunningProgram script({"/usr/bin/script", "-qfc",
-                         Program("count") + " " + counter.path() + "; exit", "/dev/null"});
+  RunningProgram script(
+      {"/usr/bin/script", "-qfc", Program("count") + " " + counter.path() + "; exit", "/dev/null"});
   ASSERT_TRUE(counter.GrowsFrom(0));
   auto child = FindBelow(script.pid(), "count");
   ASSERT_TRUE(child.has_value());
@@ -212,7 +212,8 @@ TEST_F(CriuPrograms, ListeningSocketIsKept) {
   RunningProgram program(
       {"/usr/bin/python3", "-c",
        "import socket,sys,time\n"
-       "s=socket.socket(); s.setsockopt(socket.SOL_SOCKET,socket.SO_REUSEADDR,1); s.bind(('127.0.0.1',0)); s.listen(5)\n"
+       "s=socket.socket(); s.setsockopt(socket.SOL_SOCKET,socket.SO_REUSEADDR,1); "
+       "s.bind(('127.0.0.1',0)); s.listen(5)\n"
        "keep=socket.create_connection(s.getsockname()); other=s.accept()[0]\n"
        "f=open(sys.argv[1],'r+b',buffering=0); n=0\n"
        "while True:\n"

@@ -58,7 +58,8 @@ std::string Pstree(std::initializer_list<std::string> entries) {
 
 TEST(PstreeImage, GivesPidsAndThreads) {
   std::string entry;
-  for (uint64_t field = 1; field <= 4; ++field) AppendIntField(&entry, uint32_t(field), 100 * field);
+  for (uint64_t field = 1; field <= 4; ++field)
+    AppendIntField(&entry, uint32_t(field), 100 * field);
   AppendIntField(&entry, 5, 100);
   AppendIntField(&entry, 5, 101);
   auto tree = ParsePstree(AsBytes(Pstree({entry})));

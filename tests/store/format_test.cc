@@ -56,17 +56,26 @@ TEST(ManifestForm, EverySecondSpellingIsRefused) {
     EXPECT_NE(at, std::string::npos) << from;
     return changed.replace(at, from.size(), to);
   };
-  for (const std::string& bad : {
-           with("\"version\": 3", "\"version\": 3.0"), with("\"version\": 3", "\"version\": -3"),
-           with("\"version\": 3", "\"version\": 03"), with("\"version\": 3", "\"version\":  3"),
-           with("\"version\": 3", "\"version\": 3,\n \"version\": 3"),
-           with("\"version\": 3", "\"version\": 99999999999999999999"),
-           with("\"version\": 3", "\"version\": 0"), with("\"parent\": 2", "\"parent\": 3"),
-           with("\"job\": \"sim\"", "\"job\": \"../sim\""),
-           with("\"job\": \"sim\"", "\"job\": \"\\u0073im\""),
-           with("\"node\"", "\"extra\": 1,\n \"node\""), with("\"name\": \"ada\"", "\"name\": \"\\n\""),
-           with("0707", "07Z7"), text + "\n", text.substr(1), std::string(), std::string("{}"),
-           std::string("[]"), std::string(100000, '['), "\xff" + text}) {
+  for (const std::string& bad : {with("\"version\": 3", "\"version\": 3.0"),
+                                 with("\"version\": 3", "\"version\": -3"),
+                                 with("\"version\": 3", "\"version\": 03"),
+                                 with("\"version\": 3", "\"version\":  3"),
+                                 with("\"version\": 3", "\"version\": 3,\n \"version\": 3"),
+                                 with("\"version\": 3", "\"version\": 99999999999999999999"),
+                                 with("\"version\": 3", "\"version\": 0"),
+                                 with("\"parent\": 2", "\"parent\": 3"),
+                                 with("\"job\": \"sim\"", "\"job\": \"../sim\""),
+                                 with("\"job\": \"sim\"", "\"job\": \"\\u0073im\""),
+                                 with("\"node\"", "\"extra\": 1,\n \"node\""),
+                                 with("\"name\": \"ada\"", "\"name\": \"\\n\""),
+                                 with("0707", "07Z7"),
+                                 text + "\n",
+                                 text.substr(1),
+                                 std::string(),
+                                 std::string("{}"),
+                                 std::string("[]"),
+                                 std::string(100000, '['),
+                                 "\xff" + text}) {
     EXPECT_FALSE(ParseManifest(bad)) << bad.substr(0, 300);
   }
 }
@@ -143,7 +152,8 @@ TEST(PageTableForm, ExtentsOverFramesAreReadAsTheyWereWritten) {
 
 TEST(PageTableForm, PagesThatDoNotExistAreRefused) {
   Head head = SomeHead();
-  for (Extent extent : {Extent{320, 1}, Extent{259, 1}, Extent{256, 4}, Extent{0, 0}, Extent{0, 320}}) {
+  for (Extent extent :
+       {Extent{320, 1}, Extent{259, 1}, Extent{256, 4}, Extent{0, 0}, Extent{0, 320}}) {
     auto bytes = EncodeStreams({{"a", uint64_t{extent.pages} * 4096, {extent}}});
     bytes.resize(bytes.size() + extent.pages * 16);
     EXPECT_FALSE(ParsePageTable(bytes, bytes.size(), head.frames));

@@ -139,7 +139,8 @@ TEST_F(Copying, WhatWasCompleteIsAdmittedAtTheNextOpen) {
 TEST_F(Copying, NamesThatLeaveTheFolderAreRefused) {
   ASSERT_TRUE(there_->MakeIncoming("sim", 1));
   for (const char* name : {"..", ".", "", "a/b", "../x", "a\nb"})
-    EXPECT_EQ(there_->OpenIncoming("sim", 1, name, O_WRONLY | O_CREAT).error().code(), Errc::kInvalid);
+    EXPECT_EQ(there_->OpenIncoming("sim", 1, name, O_WRONLY | O_CREAT).error().code(),
+              Errc::kInvalid);
   for (const char* job : {"..", ".x", "", "a/b", "-x"})
     EXPECT_EQ(there_->MakeIncoming(job, 1).error().code(), Errc::kInvalid);
 }

@@ -204,7 +204,8 @@ TEST_F(Lifecycle, RecordsStay) {
   ASSERT_TRUE(store_->DeleteRecord("job/tsp"));
   EXPECT_EQ(store_->PutRecord("big", std::string(70000, 'x')).error().code(), Errc::kTooBig);
   Reopen();
-  EXPECT_EQ(store_->Records("job/"), (std::map<std::string, std::string>{{"job/sim", "policy durable"}}));
+  EXPECT_EQ(store_->Records("job/"),
+            (std::map<std::string, std::string>{{"job/sim", "policy durable"}}));
 }
 
 TEST_F(Lifecycle, ALostCatalogueIsMadeAnew) {
@@ -241,7 +242,8 @@ TEST_F(Lifecycle, FsckRebuildsAndKeepsRecords) {
   ASSERT_TRUE(store_->PutRecord("job/sim", "x"));
   store_.reset();
   std::vector<std::string> said;
-  auto good = CheckStore({.dir = path_, .node = "here"}, true, [&](std::string line) { said.push_back(line); });
+  auto good = CheckStore({.dir = path_, .node = "here"}, true,
+                         [&](std::string line) { said.push_back(line); });
   ASSERT_TRUE(good) << good.error().Text();
   EXPECT_TRUE(*good);
   EXPECT_EQ(said.size(), 7u);

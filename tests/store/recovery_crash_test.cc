@@ -58,7 +58,8 @@ bool DiesAt(int step, const std::string& path, Work work) {
   pid_t child = ::fork();
   if (child == 0) {
     FailAt faults(step, FailAt::How::kExit);
-    auto store = Store::Open({.dir = path, .node = "here", .faults = &faults}, Log(2, Log::Level::kError));
+    auto store =
+        Store::Open({.dir = path, .node = "here", .faults = &faults}, Log(2, Log::Level::kError));
     if (!store) ::_exit(1);
     work(**store);
     ::_exit(0);

@@ -10,10 +10,9 @@ class RoundTrip : public testing::TestWithParam<Suite> {
   std::unique_ptr<Store> store_ = OpenStore(dir_.path() + "/store", "here", GetParam());
 };
 
-INSTANTIATE_TEST_SUITE_P(Suites, RoundTrip, testing::ValuesIn(AllSuites()),
-                         [](const auto& one) {
-                           return one.param == Suite::kAegis256Blake3 ? "Aegis" : "XChaCha";
-                         });
+INSTANTIATE_TEST_SUITE_P(Suites, RoundTrip, testing::ValuesIn(AllSuites()), [](const auto& one) {
+  return one.param == Suite::kAegis256Blake3 ? "Aegis" : "XChaCha";
+});
 
 TEST_P(RoundTrip, EveryOddSizeComesBack) {
   Streams streams;
@@ -27,13 +26,15 @@ TEST_P(RoundTrip, EveryOddSizeComesBack) {
 TEST_P(RoundTrip, ManySmallStreamsComeBackInOrder) {
   Streams streams;
   for (int i = 0; i < 500; ++i)
-    streams[fmt::format("core-{:04}.img", i)] = RandomBytes(static_cast<size_t>(i * 37), 1000u + static_cast<unsigned>(i));
+    streams[fmt::format("core-{:04}.img", i)] =
+        RandomBytes(static_cast<size_t>(i * 37), 1000u + static_cast<unsigned>(i));
   Save(*store_, streams);
   ExpectLoads(*store_, 1, streams);
 }
 
 TEST_P(RoundTrip, ChangedAndShiftedPagesComeBack) {
-  Streams streams{{"pages-1.img", RandomBytes(8 << 20, 1)}, {"pages-2.img", RandomBytes(3 << 20, 2)}};
+  Streams streams{{"pages-1.img", RandomBytes(8 << 20, 1)},
+                  {"pages-2.img", RandomBytes(3 << 20, 2)}};
   Save(*store_, streams);
   std::vector<Streams> versions{streams};
   for (uint64_t seed = 2; seed < 8; ++seed) {
@@ -142,7 +143,8 @@ TEST(Secrecy, NoFileOfTheStoreHoldsPlaintext) {
   auto store = OpenStore(dir.path() + "/store");
   const std::string marker = "MARKER-OF-PLAINTEXT";
   std::string pages = RandomBytes(2 << 20, 1);
-  for (size_t at = 100; at + marker.size() < pages.size(); at += 50000) pages.replace(at, marker.size(), marker);
+  for (size_t at = 100; at + marker.size() < pages.size(); at += 50000)
+    pages.replace(at, marker.size(), marker);
   Save(*store, {{"pages-1.img", pages}, {marker, marker + " in a small stream"}});
   Save(*store, {{"pages-1.img", pages + "more"}, {marker, "x"}}, {.compress = true});
   for (const std::string& path : FilesBelow(dir.path()))

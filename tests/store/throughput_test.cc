@@ -37,7 +37,9 @@ std::string Place() {
 double CpuSeconds() {
   rusage use;
   ::getrusage(RUSAGE_SELF, &use);
-  auto seconds = [](timeval t) { return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6; };
+  auto seconds = [](timeval t) {
+    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6;
+  };
   return seconds(use.ru_utime) + seconds(use.ru_stime);
 }
 
@@ -52,8 +54,8 @@ uint64_t PeakMib() {
 class Job {
  public:
   explicit Job(uint64_t size) : size_(size) {
-    memory_ = static_cast<uint8_t*>(::mmap(nullptr, size, PROT_READ | PROT_WRITE,
-                                           MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+    memory_ = static_cast<uint8_t*>(
+        ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
     std::mt19937_64 random(1);
     auto* words = reinterpret_cast<uint64_t*>(memory_);
     for (uint64_t i = 0; i < size / 8; ++i) words[i] = random();
@@ -160,7 +162,8 @@ TEST(DISABLED_Throughput, OfCheckpointAndRestart) {
   uint64_t peak_before = PeakMib();
   auto show = [&](const char* what, const Figures& f) {
     std::printf("%-29s %.3f s, read %.3f, parent %.3f, cpu %.3f, written %.2f%%\n", what, f.all,
-                f.read, f.parent, f.cpu, 100.0 * static_cast<double>(f.written) / static_cast<double>(size));
+                f.read, f.parent, f.cpu,
+                100.0 * static_cast<double>(f.written) / static_cast<double>(size));
   };
   for (int i = 0; i < 4; ++i) show("durable, full", Checkpoint(*store, job, true, 0));
   std::printf("the store took at most %lu MiB\n", PeakMib() - peak_before);
