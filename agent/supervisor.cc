@@ -124,8 +124,9 @@ void Supervisor::State::ReportEnded() {
       }
       std::string exit = each.kept_exit;
       if (exit.empty()) {
-        auto status = each.watch.Status(0);  // which reaps it, if it is ours to reap
-        if (!status) status = StatusOfZombie(each.process);
+        // Looked at first and reaped by Reap: it may be a Child's, who waits for it himself.
+        auto status = StatusOfZombie(each.process);
+        if (!status) status = each.watch.Status(0);
         if (status) exit = status->Text();
       }
       if (exit.empty() && Clock::now() - *each.ended_at > kStatusPatience) exit = "unknown";
