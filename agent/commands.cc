@@ -331,7 +331,7 @@ Result<void> NodeAgent::Kill(Run& run) {
   return outcome;
 }
 
-void NodeAgent::StartByPolicy(const JobPtr& job, Command command) {
+void NodeAgent::StartByPolicy(const JobPtr& job, const Command& command) {
   bool nothing = false;
   auto operation = Claim(job, command, nullptr, &nothing);
   if (!operation || nothing) return;  // busy or ended meanwhile: the next tick looks again

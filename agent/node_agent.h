@@ -108,7 +108,7 @@ class NodeAgent final : public Agent {
   Result<uint64_t> ChooseVersion(const Run& run);
   Result<void> CheckNotAlive(const JobPtr& job) const;
   Result<JobPtr> MakeClone(const Run& run);
-  void TakeUpUnits(const JobPtr& job, std::vector<RestartedUnit> units, uint64_t version);
+  void TakeUpUnits(const JobPtr& job, const std::vector<RestartedUnit>& units, uint64_t version);
 
   // --- upkeep.cc
   void WatchUnit(const JobPtr& job, const std::string& unit, const ProcessId& root);
@@ -117,7 +117,7 @@ class NodeAgent final : public Agent {
   void TellEnd(const JobPtr& job);
   bool Tick();  // true: something is due soon
   void TickJob(const JobPtr& job, std::chrono::steady_clock::time_point now, bool* hurry);
-  void StartByPolicy(const JobPtr& job, Command command);
+  void StartByPolicy(const JobPtr& job, const Command& command);
   // Of the kill that comes before a restart, and of the restart.
   void PolicyRestartDone(const JobPtr& job, Verb verb, const Result<void>& outcome);
   std::chrono::steady_clock::time_point Now() const;

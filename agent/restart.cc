@@ -83,7 +83,8 @@ Result<NodeAgent::JobPtr> NodeAgent::MakeClone(const Run& run) {
       .WithRemedy("forget some of them with rmdir");
 }
 
-void NodeAgent::TakeUpUnits(const JobPtr& job, std::vector<RestartedUnit> units, uint64_t version) {
+void NodeAgent::TakeUpUnits(const JobPtr& job, const std::vector<RestartedUnit>& units,
+                            uint64_t version) {
   {
     auto data = job->Lock();
     data->last_checkpoint_try = Now();
@@ -172,7 +173,7 @@ Result<void> NodeAgent::Restart(Run& run, OperationReport& report) {
     report.memory_bytes += run.operation->OfUnit(unit.name)->bytes_done;
     if (shares_files) unit.warnings.emplace_back(kSharedFiles);
   }
-  TakeUpUnits(target, std::move(*units), *version);
+  TakeUpUnits(target, *units, *version);
   return {};
 }
 

@@ -108,7 +108,7 @@ Result<std::string> ReadFileAt(int dir_fd, const std::string& path, size_t limit
 Result<void> ReplaceFileAt(int dir_fd, const std::string& name, Bytes content, mode_t mode) {
   static std::atomic<unsigned> counter{0};
   std::string temporary = fmt::format("{}.tmp-{}-{}", name, ::getpid(), counter++);
-  auto undo = [&](Error error) {
+  auto undo = [&](const Error& error) {
     ::unlinkat(dir_fd, temporary.c_str(), 0);
     return error.Add("replace {}", name);
   };

@@ -129,7 +129,7 @@ std::string_view ErrcName(Errc code) {
 
 std::string Error::Text() const { return remedy_.empty() ? message_ : message_ + "; " + remedy_; }
 
-Error Error::WithErrno(int error_number, std::string what) {
+Error Error::WithErrno(int error_number, const std::string& what) {
   // strerrordesc_np is thread-safe, which strerror is not.
   const char* words = strerrordesc_np(error_number);
   return Error(ErrcFromErrno(error_number),

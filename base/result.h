@@ -81,7 +81,7 @@ class [[nodiscard]] Error {
   std::string Text() const;
 
  private:
-  static Error WithErrno(int error_number, std::string what);
+  static Error WithErrno(int error_number, const std::string& what);
 
   Errc code_;
   std::string message_;

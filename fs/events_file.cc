@@ -14,16 +14,17 @@ class EventsFile : public OpenedFile {
   EventsFile(const EventsFile&) = delete;
   EventsFile& operator=(const EventsFile&) = delete;
 
-  void Read(uint64_t offset, size_t limit_bytes, const Caller&, Reply<ReadData> reply) override {
+  void Read(uint64_t offset, size_t limit_bytes, const Caller&,
+            const Reply<ReadData>& reply) override {
     auto text = view_->events().Read(offset, limit_bytes);
     if (!text) return reply(text.error());
     state_->guarded.Lock()->read_to = offset + text->size();
     reply(ReadData{std::move(*text), {}, nullptr});
   }
 
-  short Poll(std::function<void()> wake) override {
+  short Poll(const std::function<void()>& wake) override {
     // Before the size is looked at, so that what comes between is not missed.
-    if (wake) Subscribe(std::move(wake));
+    if (wake) Subscribe(wake);
     uint64_t read_to = state_->guarded.Lock()->read_to;
     // != : the log also starts anew, and is then shorter.
     return view_->events().size_bytes() != read_to ? POLLIN | POLLRDNORM : 0;
@@ -52,10 +53,10 @@ class EventsFile : public OpenedFile {
     Guarded<Guts> guarded;
   };
 
-  void Subscribe(std::function<void()> wake) {
+  void Subscribe(const std::function<void()>& wake) {
     {
       auto state = state_->guarded.Lock();
-      state->wake = std::move(wake);
+      state->wake = wake;
       if (state->subscribing) return;
       state->subscribing = true;
     }

@@ -73,6 +73,7 @@ Result<std::vector<DirEntry>> ImagesFolder::Children(const Caller& caller) const
   std::sort(names.begin(), names.end());
   names.erase(std::unique(names.begin(), names.end()), names.end());
   std::vector<DirEntry> out;
+  out.reserve(names.size());
   for (const std::string& job : names)
     out.push_back({job, std::make_shared<JobImagesFolder>(&view(), KeyOf(job), job)});
   return out;

@@ -15,11 +15,12 @@ class ControlFile : public OpenedFile {
   ControlFile(const View* view, std::string job, const Caller& opener)
       : view_(view), job_(std::move(job)), opener_(opener) {}
 
-  void Read(uint64_t offset, size_t limit_bytes, const Caller&, Reply<ReadData> reply) override {
+  void Read(uint64_t offset, size_t limit_bytes, const Caller&,
+            const Reply<ReadData>& reply) override {
     reply(ReadData{Slice(CommandHelp(), offset, limit_bytes), {}, nullptr});
   }
 
-  void Write(uint64_t, Bytes bytes, const Caller& caller, Reply<size_t> reply) override {
+  void Write(uint64_t, Bytes bytes, const Caller& caller, const Reply<size_t>& reply) override {
     // The pid is the writer's (it may be a process of the job), the rights are
     // those of whoever opened the file.
     Caller who{caller.pid, opener_.uid, opener_.gid};
@@ -32,8 +33,8 @@ class ControlFile : public OpenedFile {
     size_t written = bytes.size();
     // Beginning an operation may write a record: not in the thread that serves the mount.
     view_->workers().Post([view = view_, job = job_, command = std::move(*command), who,
-                           cancel = *cancel, written, reply = std::move(reply)] {
-      view->agent().Execute(job, command, who, cancel, [reply, written](Result<void> done) {
+                           cancel = *cancel, written, reply] {
+      view->agent().Execute(job, command, who, cancel, [reply, written](const Result<void>& done) {
         if (!done) return reply(done.error());
         reply(written);
       });
@@ -55,7 +56,8 @@ class WaitFile : public OpenedFile {
   WaitFile(const WaitFile&) = delete;
   WaitFile& operator=(const WaitFile&) = delete;
 
-  void Read(uint64_t offset, size_t limit_bytes, const Caller&, Reply<ReadData> reply) override {
+  void Read(uint64_t offset, size_t limit_bytes, const Caller&,
+            const Reply<ReadData>& reply) override {
     uint64_t reader_id = 0;
     std::optional<Result<std::string>> known;
     {
@@ -71,8 +73,8 @@ class WaitFile : public OpenedFile {
     Ask();
   }
 
-  short Poll(std::function<void()> wake) override {
-    if (wake) state_->guarded.Lock()->wake = std::move(wake);
+  short Poll(const std::function<void()>& wake) override {
+    if (wake) state_->guarded.Lock()->wake = wake;
     short ready = Ready();
     if (ready != 0) return ready;
     Ask();
@@ -158,7 +160,7 @@ class WaitFile : public OpenedFile {
     if (too_late && *id != 0) view_->agent().CancelWait(*id);
   }
 
-  static void Ended(const std::shared_ptr<State>& state, Result<std::string> line) {
+  static void Ended(const std::shared_ptr<State>& state, const Result<std::string>& line) {
     std::vector<Reader> readers;
     std::function<void()> wake;
     {

@@ -43,11 +43,12 @@ class KeyFile : public OpenedFile {
     state_.Lock()->text = std::move(text);
   }
 
-  void Read(uint64_t offset, size_t limit_bytes, const Caller&, Reply<ReadData> reply) override {
+  void Read(uint64_t offset, size_t limit_bytes, const Caller&,
+            const Reply<ReadData>& reply) override {
     reply(ReadData{Slice(state_.Lock()->text, offset, limit_bytes), {}, nullptr});
   }
 
-  void Write(uint64_t offset, Bytes bytes, const Caller&, Reply<size_t> reply) override {
+  void Write(uint64_t offset, Bytes bytes, const Caller&, const Reply<size_t>& reply) override {
     auto merged = Merge(offset, bytes);
     if (!merged) return reply(Refused(merged.error()));
     KeyText judged = JudgeKeyText(*merged);
@@ -61,7 +62,7 @@ class KeyFile : public OpenedFile {
       return reply(written);
     }
     view_->workers().Post([view = view_, drafts = drafts_, file = name_, name = std::string(*name),
-                           text = std::move(*merged), written, reply = std::move(reply)] {
+                           text = std::move(*merged), written, reply] {
       auto trusted = view->store().Trust(name, text);
       if (!trusted) return reply(view->Noted("", "keys/trusted/" + file, trusted.error()));
       drafts->Remove(file);

@@ -10,14 +10,16 @@ Error Fixed() { return Fail(Errc::kNotYours, "what is in this folder is not made
 
 }  // namespace
 
-void OpenedFile::Read(uint64_t, size_t, const Caller&, Reply<ReadData> reply) {
+void OpenedFile::Read(uint64_t, size_t, const Caller&, const Reply<ReadData>& reply) {
   reply(Fail(Errc::kAccess, "this file is written, not read"));
 }
-void OpenedFile::Write(uint64_t, Bytes, const Caller&, Reply<size_t> reply) {
+void OpenedFile::Write(uint64_t, Bytes, const Caller&, const Reply<size_t>& reply) {
   reply(Fail(Errc::kAccess, "this file is read, not written"));
 }
 Result<void> OpenedFile::Truncate(uint64_t) { return {}; }
-short OpenedFile::Poll(std::function<void()>) { return POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM; }
+short OpenedFile::Poll(const std::function<void()>&) {
+  return POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM;
+}
 
 Result<NodePtr> Node::Lookup(std::string_view, const Caller&) const { return NotDirectory(); }
 Result<std::vector<DirEntry>> Node::List(const Caller&) const { return NotDirectory(); }

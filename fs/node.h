@@ -61,15 +61,16 @@ class OpenedFile {
   // `caller` is whoever reads or writes now; what may be done was decided for
   // whoever opened it.
   virtual void Read(uint64_t offset, size_t limit_bytes, const Caller& caller,
-                    Reply<ReadData> reply);
+                    const Reply<ReadData>& reply);
   // All or nothing: the answer is bytes.size() or an error. Copies what it keeps.
-  virtual void Write(uint64_t offset, Bytes bytes, const Caller& caller, Reply<size_t> reply);
+  virtual void Write(uint64_t offset, Bytes bytes, const Caller& caller,
+                     const Reply<size_t>& reply);
   virtual Result<void> Truncate(uint64_t size_bytes);
   // close(2) of one descriptor; may block. An error here reaches close's caller.
   virtual Result<void> Flush() { return {}; }
   // Poll events that are ready now (POLLIN …); `wake`, when given, is called once
   // or more, from any thread, when that may have changed.
-  virtual short Poll(std::function<void()> wake);
+  virtual short Poll(const std::function<void()>& wake);
   // The last descriptor is closed and nothing of it is running.
   virtual void Release() {}
 };

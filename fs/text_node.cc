@@ -10,21 +10,21 @@ class TextFile : public OpenedFile {
   TextFile(const View* view, std::string text, const TextSpec& spec, const Caller& opener)
       : view_(view), text_(std::move(text)), spec_(spec), opener_(opener) {}
 
-  void Read(uint64_t offset, size_t limit_bytes, const Caller&, Reply<ReadData> reply) override {
+  void Read(uint64_t offset, size_t limit_bytes, const Caller&,
+            const Reply<ReadData>& reply) override {
     reply(ReadData{Slice(text_, offset, limit_bytes), {}, nullptr});
   }
 
-  void Write(uint64_t, Bytes bytes, const Caller& caller, Reply<size_t> reply) override {
-    if (!spec_.write) return OpenedFile::Write(0, bytes, caller, std::move(reply));
+  void Write(uint64_t, Bytes bytes, const Caller& caller, const Reply<size_t>& reply) override {
+    if (!spec_.write) return OpenedFile::Write(0, bytes, caller, reply);
     // Who opened it decides what may be done: a descriptor that was handed to a
     // program of more rights lends none of them.
     Caller who{caller.pid, opener_.uid, opener_.gid};
-    view_->workers().Post(
-        [write = spec_.write, text = std::string(AsText(bytes)), who, reply = std::move(reply)] {
-          auto done = write(text, who);
-          if (!done) return reply(done.error());
-          reply(text.size());
-        });
+    view_->workers().Post([write = spec_.write, text = std::string(AsText(bytes)), who, reply] {
+      auto done = write(text, who);
+      if (!done) return reply(done.error());
+      reply(text.size());
+    });
   }
 
  private:

@@ -42,14 +42,14 @@ Opened Tree::Keep(std::shared_ptr<OpenedFile> file) {
 }
 
 template <typename T, typename Task>
-void Tree::Later(Ino ino, Reply<T> reply, Task task) {
+void Tree::Later(Ino ino, const Reply<T>& reply, Task task) {
   auto node = Find(ino);
   if (!node) return reply(node.error());
-  workers_->Post(
-      [node = *node, reply = std::move(reply), task = std::move(task)] { reply(task(node)); });
+  workers_->Post([node = *node, reply, task = std::move(task)] { reply(task(node)); });
 }
 
-void Tree::Lookup(const Caller& caller, Ino parent, std::string_view name, Reply<Entry> reply) {
+void Tree::Lookup(const Caller& caller, Ino parent, std::string_view name,
+                  const Reply<Entry>& reply) {
   auto node = Find(parent);
   if (!node) return reply(node.error());
   if (auto fits = CheckLength(name); !fits) return reply(fits.error());
@@ -60,7 +60,7 @@ void Tree::Lookup(const Caller& caller, Ino parent, std::string_view name, Reply
 
 void Tree::Forget(Ino ino, uint64_t lookups) { inodes_.Forget(ino, lookups); }
 
-void Tree::GetAttr(const Caller& caller, Ino ino, Reply<Entry> reply) {
+void Tree::GetAttr(const Caller& caller, Ino ino, const Reply<Entry>& reply) {
   auto node = Find(ino);
   if (!node) return reply(node.error());
   auto attr = (*node)->GetAttr(caller);
@@ -68,14 +68,15 @@ void Tree::GetAttr(const Caller& caller, Ino ino, Reply<Entry> reply) {
   reply(Entry{ino, *attr, (*node)->cache_time()});
 }
 
-void Tree::SetAttr(const Caller& caller, Ino ino, const AttrChange& change, Reply<Entry> reply) {
+void Tree::SetAttr(const Caller& caller, Ino ino, const AttrChange& change,
+                   const Reply<Entry>& reply) {
   std::shared_ptr<OpenedFile> file;
   if (change.handle) {
     auto found = FileOf(*change.handle);
     if (!found) return reply(found.error());
     file = *found;
   }
-  Later(ino, std::move(reply), [=](const NodePtr& node) -> Result<Entry> {
+  Later(ino, reply, [=](const NodePtr& node) -> Result<Entry> {
     if (change.size_bytes) {
       auto done =
           file ? file->Truncate(*change.size_bytes) : node->Truncate(*change.size_bytes, caller);
@@ -89,15 +90,16 @@ void Tree::SetAttr(const Caller& caller, Ino ino, const AttrChange& change, Repl
   });
 }
 
-void Tree::ReadLink(const Caller& caller, Ino ino, Reply<std::string> reply) {
+void Tree::ReadLink(const Caller& caller, Ino ino, const Reply<std::string>& reply) {
   auto node = Find(ino);
   if (!node) return reply(node.error());
   reply((*node)->ReadLink(caller));
 }
 
-void Tree::MakeDir(const Caller& caller, Ino parent, std::string_view name, Reply<Entry> reply) {
+void Tree::MakeDir(const Caller& caller, Ino parent, std::string_view name,
+                   const Reply<Entry>& reply) {
   if (auto fits = CheckLength(name); !fits) return reply(fits.error());
-  Later(parent, std::move(reply),
+  Later(parent, reply,
         [this, caller, name = std::string(name)](const NodePtr& node) -> Result<Entry> {
           auto made = node->MakeDir(name, caller);
           if (!made) return made.error();
@@ -106,8 +108,8 @@ void Tree::MakeDir(const Caller& caller, Ino parent, std::string_view name, Repl
 }
 
 void Tree::MakeLink(const Caller& caller, Ino parent, std::string_view name,
-                    std::string_view target, Reply<Entry> reply) {
-  Later(parent, std::move(reply),
+                    std::string_view target, const Reply<Entry>& reply) {
+  Later(parent, reply,
         [this, caller, name = std::string(name),
          target = std::string(target)](const NodePtr& node) -> Result<Entry> {
           auto made = node->MakeLink(name, target, caller);
@@ -116,24 +118,26 @@ void Tree::MakeLink(const Caller& caller, Ino parent, std::string_view name,
         });
 }
 
-void Tree::RemoveDir(const Caller& caller, Ino parent, std::string_view name, Reply<void> reply) {
-  Later(parent, std::move(reply), [caller, name = std::string(name)](const NodePtr& node) {
+void Tree::RemoveDir(const Caller& caller, Ino parent, std::string_view name,
+                     const Reply<void>& reply) {
+  Later(parent, reply, [caller, name = std::string(name)](const NodePtr& node) {
     return node->RemoveDir(name, caller);
   });
 }
 
-void Tree::RemoveFile(const Caller& caller, Ino parent, std::string_view name, Reply<void> reply) {
-  Later(parent, std::move(reply), [caller, name = std::string(name)](const NodePtr& node) {
+void Tree::RemoveFile(const Caller& caller, Ino parent, std::string_view name,
+                      const Reply<void>& reply) {
+  Later(parent, reply, [caller, name = std::string(name)](const NodePtr& node) {
     return node->RemoveFile(name, caller);
   });
 }
 
 void Tree::Rename(const Caller& caller, Ino parent, std::string_view name, Ino new_parent,
-                  std::string_view new_name, bool replace, Reply<void> reply) {
+                  std::string_view new_name, bool replace, const Reply<void>& reply) {
   auto target = Find(new_parent);
   if (!target) return reply(target.error());
   if (auto fits = CheckLength(new_name); !fits) return reply(fits.error());
-  Later(parent, std::move(reply),
+  Later(parent, reply,
         [caller, target = *target, name = std::string(name), new_name = std::string(new_name),
          replace](const NodePtr& node) {
           return node->Rename(name, *target, new_name, replace, caller);
@@ -141,9 +145,9 @@ void Tree::Rename(const Caller& caller, Ino parent, std::string_view name, Ino n
 }
 
 void Tree::Create(const Caller& caller, Ino parent, std::string_view name, const OpenMode& mode,
-                  Reply<CreatedFile> reply) {
+                  const Reply<CreatedFile>& reply) {
   if (auto fits = CheckLength(name); !fits) return reply(fits.error());
-  Later(parent, std::move(reply),
+  Later(parent, reply,
         [this, caller, mode, name = std::string(name)](const NodePtr& node) -> Result<CreatedFile> {
           auto created = node->Create(name, mode, caller);
           if (!created) return created.error();
@@ -156,37 +160,37 @@ void Tree::Create(const Caller& caller, Ino parent, std::string_view name, const
         });
 }
 
-void Tree::Open(const Caller& caller, Ino ino, const OpenMode& mode, Reply<Opened> reply) {
+void Tree::Open(const Caller& caller, Ino ino, const OpenMode& mode, const Reply<Opened>& reply) {
   auto open = [this, caller, mode](const NodePtr& node) -> Result<Opened> {
     auto file = node->Open(mode, caller);
     if (!file) return file.error();
     return Keep(std::move(*file));
   };
-  if (mode.write) return Later(ino, std::move(reply), std::move(open));
+  if (mode.write) return Later(ino, reply, std::move(open));
   auto node = Find(ino);
   if (!node) return reply(node.error());
   reply(open(*node));
 }
 
 void Tree::Read(const Caller& caller, Handle handle, uint64_t offset, size_t limit_bytes,
-                Reply<ReadData> reply) {
+                const Reply<ReadData>& reply) {
   auto file = FileOf(handle);
   if (!file) return reply(file.error());
-  (*file)->Read(offset, limit_bytes, caller, std::move(reply));
+  (*file)->Read(offset, limit_bytes, caller, reply);
 }
 
 void Tree::Write(const Caller& caller, Handle handle, uint64_t offset, Bytes bytes,
-                 Reply<size_t> reply) {
+                 const Reply<size_t>& reply) {
   auto file = FileOf(handle);
   if (!file) return reply(file.error());
-  (*file)->Write(offset, bytes, caller, std::move(reply));
+  (*file)->Write(offset, bytes, caller, reply);
 }
 
-void Tree::Flush(Handle handle, Reply<void> reply) {
+void Tree::Flush(Handle handle, const Reply<void>& reply) {
   auto file = FileOf(handle);
   if (!file) return reply(file.error());
   if ((*file)->immutable()) return reply({});
-  workers_->Post([file = *file, reply = std::move(reply)] { reply(file->Flush()); });
+  workers_->Post([file = *file, reply] { reply(file->Flush()); });
 }
 
 Result<short> Tree::Poll(Handle handle, std::function<void()> wake) {
@@ -195,7 +199,7 @@ Result<short> Tree::Poll(Handle handle, std::function<void()> wake) {
   return (*file)->Poll(std::move(wake));
 }
 
-void Tree::Release(Handle handle, Reply<void> reply) {
+void Tree::Release(Handle handle, const Reply<void>& reply) {
   std::shared_ptr<OpenedFile> file;
   {
     auto files = files_.Lock();
@@ -209,7 +213,7 @@ void Tree::Release(Handle handle, Reply<void> reply) {
   reply({});
 }
 
-void Tree::OpenDir(const Caller& caller, Ino ino, Reply<Handle> reply) {
+void Tree::OpenDir(const Caller& caller, Ino ino, const Reply<Handle>& reply) {
   auto node = Find(ino);
   if (!node) return reply(node.error());
   auto entries = (*node)->List(caller);
@@ -255,7 +259,7 @@ Result<void> Tree::ReadDir(const Caller& caller, Handle handle, uint64_t offset,
 
 void Tree::ReleaseDir(Handle handle) { folders_.Lock()->erase(handle); }
 
-void Tree::Access(const Caller& caller, Ino ino, int mask, Reply<void> reply) {
+void Tree::Access(const Caller& caller, Ino ino, int mask, const Reply<void>& reply) {
   auto node = Find(ino);
   if (!node) return reply(node.error());
   auto attr = (*node)->GetAttr(caller);

@@ -50,34 +50,35 @@ class Tree {
   // Borrows `workers`, which must outlive every Reply.
   Tree(NodePtr root, Workers* workers);
 
-  void Lookup(const Caller& caller, Ino parent, std::string_view name, Reply<Entry> reply);
+  void Lookup(const Caller& caller, Ino parent, std::string_view name, const Reply<Entry>& reply);
   void Forget(Ino ino, uint64_t lookups);
-  void GetAttr(const Caller& caller, Ino ino, Reply<Entry> reply);
-  void SetAttr(const Caller& caller, Ino ino, const AttrChange& change, Reply<Entry> reply);
-  void ReadLink(const Caller& caller, Ino ino, Reply<std::string> reply);
-  void MakeDir(const Caller& caller, Ino parent, std::string_view name, Reply<Entry> reply);
+  void GetAttr(const Caller& caller, Ino ino, const Reply<Entry>& reply);
+  void SetAttr(const Caller& caller, Ino ino, const AttrChange& change, const Reply<Entry>& reply);
+  void ReadLink(const Caller& caller, Ino ino, const Reply<std::string>& reply);
+  void MakeDir(const Caller& caller, Ino parent, std::string_view name, const Reply<Entry>& reply);
   void MakeLink(const Caller& caller, Ino parent, std::string_view name, std::string_view target,
-                Reply<Entry> reply);
-  void RemoveDir(const Caller& caller, Ino parent, std::string_view name, Reply<void> reply);
-  void RemoveFile(const Caller& caller, Ino parent, std::string_view name, Reply<void> reply);
+                const Reply<Entry>& reply);
+  void RemoveDir(const Caller& caller, Ino parent, std::string_view name, const Reply<void>& reply);
+  void RemoveFile(const Caller& caller, Ino parent, std::string_view name,
+                  const Reply<void>& reply);
   void Rename(const Caller& caller, Ino parent, std::string_view name, Ino new_parent,
-              std::string_view new_name, bool replace, Reply<void> reply);
+              std::string_view new_name, bool replace, const Reply<void>& reply);
 
   void Create(const Caller& caller, Ino parent, std::string_view name, const OpenMode& mode,
-              Reply<CreatedFile> reply);
-  void Open(const Caller& caller, Ino ino, const OpenMode& mode, Reply<Opened> reply);
+              const Reply<CreatedFile>& reply);
+  void Open(const Caller& caller, Ino ino, const OpenMode& mode, const Reply<Opened>& reply);
   void Read(const Caller& caller, Handle handle, uint64_t offset, size_t limit_bytes,
-            Reply<ReadData> reply);
+            const Reply<ReadData>& reply);
   // `bytes` is borrowed for the call only.
   void Write(const Caller& caller, Handle handle, uint64_t offset, Bytes bytes,
-             Reply<size_t> reply);
-  void Flush(Handle handle, Reply<void> reply);
+             const Reply<size_t>& reply);
+  void Flush(Handle handle, const Reply<void>& reply);
   Result<short> Poll(Handle handle, std::function<void()> wake);
-  void Release(Handle handle, Reply<void> reply);
+  void Release(Handle handle, const Reply<void>& reply);
 
   // A folder as it was when it was opened (or rewound): removing while reading
   // skips nothing.
-  void OpenDir(const Caller& caller, Ino ino, Reply<Handle> reply);
+  void OpenDir(const Caller& caller, Ino ino, const Reply<Handle>& reply);
   // `add` is given each entry from `offset` on, the offset of the next, and with
   // `with_attr` what Lookup would give; it returns false when there is no more
   // room, and that entry then does not count as looked up.
@@ -88,7 +89,7 @@ class Tree {
   void ReleaseDir(Handle handle);
 
   // Who may: 4 read, 2 write, 1 search, as access(2).
-  void Access(const Caller& caller, Ino ino, int mask, Reply<void> reply);
+  void Access(const Caller& caller, Ino ino, int mask, const Reply<void>& reply);
 
   size_t known_inodes() const { return inodes_.size(); }
   size_t open_files() const { return files_.Lock()->size() + folders_.Lock()->size(); }
@@ -104,7 +105,7 @@ class Tree {
   Opened Keep(std::shared_ptr<OpenedFile> file);
   // Runs `task` with the node in a worker and answers with what it returns.
   template <typename T, typename Task>
-  void Later(Ino ino, Reply<T> reply, Task task);
+  void Later(Ino ino, const Reply<T>& reply, Task task);
 
   Inodes inodes_;
   Workers* workers_;

@@ -17,7 +17,8 @@ class VersionFile : public OpenedFile {
   explicit VersionFile(std::shared_ptr<const ImageFile> file) : file_(std::move(file)) {}
   bool immutable() const override { return true; }
 
-  void Read(uint64_t offset, size_t limit_bytes, const Caller&, Reply<ReadData> reply) override {
+  void Read(uint64_t offset, size_t limit_bytes, const Caller&,
+            const Reply<ReadData>& reply) override {
     ReadData data;
     data.holder = file_;
     size_t left = limit_bytes;
@@ -68,7 +69,8 @@ class IncomingOpenFile : public OpenedFile {
   IncomingOpenFile(const IncomingOpenFile&) = delete;
   IncomingOpenFile& operator=(const IncomingOpenFile&) = delete;
 
-  void Read(uint64_t offset, size_t limit_bytes, const Caller&, Reply<ReadData> reply) override {
+  void Read(uint64_t offset, size_t limit_bytes, const Caller&,
+            const Reply<ReadData>& reply) override {
     std::string text(limit_bytes, '\0');
     ssize_t n = ::pread(fd_.get(), text.data(), text.size(), static_cast<off_t>(offset));
     if (n < 0) return reply(Error::FromErrno(errno, "read"));
@@ -76,7 +78,7 @@ class IncomingOpenFile : public OpenedFile {
     reply(ReadData{std::move(text), {}, nullptr});
   }
 
-  void Write(uint64_t offset, Bytes bytes, const Caller&, Reply<size_t> reply) override {
+  void Write(uint64_t offset, Bytes bytes, const Caller&, const Reply<size_t>& reply) override {
     auto written = WriteAll(fd_.get(), bytes, static_cast<off_t>(offset));
     if (!written)
       return reply(view_->Noted(job_, fmt::format("copying in images/{}/{}", job_, version_),

@@ -3,9 +3,9 @@
 
 #include <sys/types.h>
 
-#include <compare>
 #include <map>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "base/guarded.h"
@@ -24,7 +24,10 @@ class NeedsReader {
     dev_t device;
     ino_t inode;
     int64_t modified_ns;
-    friend auto operator<=>(const FileKey&, const FileKey&) = default;
+    friend bool operator<(const FileKey& a, const FileKey& b) {
+      return std::tie(a.device, a.inode, a.modified_ns) <
+             std::tie(b.device, b.inode, b.modified_ns);
+    }
   };
   std::string BuildIdOf(const std::string& magic_link);
 

@@ -81,9 +81,9 @@ Result<void> Search::LookAt(const ProcessInfo& process) {
     // Most are pipes, sockets and terminals: only regular files cost more.
     struct stat status;
     if (::fstatat(dir->get(), name.c_str(), &status, 0) != 0 || !S_ISREG(status.st_mode)) continue;
-    auto fdinfo = ReadFile(proc + "/fdinfo/" + name, 1 << 20);
+    auto fdinfo = ReadFile(fmt::format("{}/fdinfo/{}", proc, name), 1 << 20);
     if (!fdinfo || !WritesTo(*fdinfo)) continue;
-    if (auto done = Consider(proc + "/fd/" + name); !done) return done.error();
+    if (auto done = Consider(fmt::format("{}/fd/{}", proc, name)); !done) return done.error();
   }
   auto maps = ReadFile(proc + "/maps", kProcFileLimit);
   if (!maps) return maps.error();

@@ -92,6 +92,7 @@ class LowLevelSession : public FuseSession {
       words.push_back(option);
     }
     std::vector<char*> argv;
+    argv.reserve(words.size());
     for (std::string& word : words) argv.push_back(word.data());
     fuse_args args = FUSE_ARGS_INIT(static_cast<int>(argv.size()), argv.data());
     fuse_set_log_func(KeepWords);
@@ -178,7 +179,7 @@ class LowLevelSession : public FuseSession {
 
 Result<std::unique_ptr<FuseSession>> FuseSession::Mount(Tree* tree, Workers* workers,
                                                         FuseMountOptions options, const Log* log) {
-  auto session = std::make_unique<LowLevelSession>(tree, workers, options, log);
+  auto session = std::make_unique<LowLevelSession>(tree, workers, std::move(options), log);
   if (auto opened = session->Begin(); !opened) return opened.error();
   return std::unique_ptr<FuseSession>(std::move(session));
 }
