@@ -10,6 +10,8 @@
 #include <csignal>
 #include <cstdlib>
 #include <map>
+#include <optional>
+#include <set>
 #include <sstream>
 
 namespace ckptfs {
@@ -37,6 +39,39 @@ bool ParseStat(const std::string& text, ProcessInfo* info) {
   info->kernel_thread = (flags & kKernelThreadFlag) != 0;
   info->exiting = (flags & kExitingFlag) != 0;
   return !rest.fail();
+}
+
+// Parent and child of everyone: for kernels that do not list a thread's children.
+Result<std::multimap<pid_t, pid_t>> ReadParents() {
+  auto proc = Open("/proc", O_RDONLY | O_DIRECTORY);
+  if (!proc) return proc.error();
+  auto names = ListDir(proc->get());
+  if (!names) return names.error();
+  std::multimap<pid_t, pid_t> children;
+  for (const std::string& name : *names) {
+    pid_t pid = 0;
+    auto [end, failed] = std::from_chars(name.data(), name.data() + name.size(), pid);
+    if (failed != std::errc() || end != name.data() + name.size()) continue;
+    auto stat = ReadFile(fmt::format("/proc/{}/stat", pid), kProcFileLimit);
+    ProcessInfo info;
+    if (stat && ParseStat(*stat, &info)) children.emplace(info.parent, pid);
+  }
+  return children;
+}
+
+// Appends the children of all threads of `pid` that were not seen yet.
+void AddChildren(pid_t pid, std::set<pid_t>* seen, std::vector<pid_t>* todo) {
+  auto tasks = Open(fmt::format("/proc/{}/task", pid), O_RDONLY | O_DIRECTORY);
+  if (!tasks) return;
+  auto threads = ListDir(tasks->get());
+  if (!threads) return;
+  for (const std::string& thread : *threads) {
+    auto text = ReadFile(fmt::format("/proc/{}/task/{}/children", pid, thread), kProcFileLimit);
+    if (!text) continue;  // the thread has ended; its children went to another
+    std::istringstream pids(*text);
+    for (pid_t child; pids >> child;)
+      if (seen->insert(child).second) todo->push_back(child);
+  }
 }
 
 void ParseStatus(const std::string& text, ProcessInfo* info) {
@@ -107,30 +142,28 @@ bool IsDying(const ProcessId& id) {
 }
 
 Result<std::vector<ProcessInfo>> ReadTree(pid_t root) {
-  auto proc = Open("/proc", O_RDONLY | O_DIRECTORY);
-  if (!proc) return proc.error();
-  auto names = ListDir(proc->get());
-  if (!names) return names.error();
-  std::multimap<pid_t, pid_t> children;
-  for (const std::string& name : *names) {
-    pid_t pid = 0;
-    auto [end, failed] = std::from_chars(name.data(), name.data() + name.size(), pid);
-    if (failed != std::errc() || end != name.data() + name.size()) continue;
-    auto stat = ReadFile(fmt::format("/proc/{}/stat", pid), kProcFileLimit);
-    ProcessInfo info;
-    if (stat && ParseStat(*stat, &info)) children.emplace(info.parent, pid);
+  std::optional<std::multimap<pid_t, pid_t>> parents;
+  if (::access("/proc/thread-self/children", R_OK) != 0) {
+    auto read = ReadParents();
+    if (!read) return read.error();
+    parents = std::move(*read);
   }
   std::vector<ProcessInfo> tree;
   std::vector<pid_t> todo{root};
+  // A reused pid could make the root a child of its own descendant.
+  std::set<pid_t> seen{root};
   for (size_t i = 0; i < todo.size(); ++i) {
     auto info = ReadProcess(todo[i]);
     if (!info) return info.error();
     if (!*info) continue;
     tree.push_back(std::move(**info));
-    auto [first, last] = children.equal_range(todo[i]);
-    // A reused pid could make the root a child of its own descendant; everyone else has one parent.
+    if (!parents) {
+      AddChildren(todo[i], &seen, &todo);
+      continue;
+    }
+    auto [first, last] = parents->equal_range(todo[i]);
     for (auto it = first; it != last; ++it)
-      if (it->second != root) todo.push_back(it->second);
+      if (seen.insert(it->second).second) todo.push_back(it->second);
   }
   if (tree.empty()) return Fail(Errc::kGone, "pid {} does not exist", root);
   return tree;

@@ -54,8 +54,8 @@ bool IsAlive(const ProcessId& id);
 // while for a process with much memory. It will not run another instruction of its own.
 bool IsDying(const ProcessId& id);
 
-// `root` and all its descendants, parents first. One pass over /proc; a tree that
-// changes meanwhile is answered as some mixture of its states.
+// `root` and all its descendants, parents first, read from the kernel's lists of
+// children. A tree that changes meanwhile is answered as some mixture of its states.
 Result<std::vector<ProcessInfo>> ReadTree(pid_t root);
 // Whether `pid` is `root` or below it, by following parents.
 bool IsInTree(pid_t pid, pid_t root);

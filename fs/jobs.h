@@ -12,6 +12,8 @@ namespace ckptfs {
 class JobsFolder : public FolderNode {
  public:
   JobsFolder(const View* view, std::string key) : FolderNode(view, std::move(key)) {}
+  // Always there: a path through it need not ask for it again at every step.
+  std::chrono::milliseconds cache_time() const override { return std::chrono::seconds(1); }
   Result<NodePtr> Lookup(std::string_view name, const Caller& caller) const override;
   Result<NodePtr> MakeDir(std::string_view name, const Caller& caller) const override;
   Result<void> RemoveDir(std::string_view name, const Caller& caller) const override;

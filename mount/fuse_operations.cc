@@ -91,9 +91,9 @@ void Init(void*, fuse_conn_info* connection) {
   connection->want &= ~static_cast<unsigned>(FUSE_CAP_READDIRPLUS_AUTO);
   // Requests are copied once from the kernel: splicing them would cost more.
   connection->want &= ~static_cast<unsigned>(FUSE_CAP_SPLICE_READ);
-  connection->max_write = kMaxRequestBytes;
-  connection->max_read = kMaxRequestBytes;
-  connection->max_readahead = 4 * kMaxRequestBytes;
+  connection->max_write = kMaxWriteBytes;
+  connection->max_read = kMaxReadBytes;
+  connection->max_readahead = 2 * kMaxReadBytes;
   connection->max_background = 64;
   connection->congestion_threshold = 48;
   connection->time_gran = 1'000'000;

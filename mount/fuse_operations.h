@@ -8,7 +8,10 @@ namespace ckptfs {
 
 const fuse_lowlevel_ops& FuseOperations();
 
-// The largest read and write that the kernel may send.
-inline constexpr unsigned kMaxRequestBytes = 1 << 20;
+// The largest write that the kernel may send.
+inline constexpr unsigned kMaxWriteBytes = 1 << 20;
+// The largest read: its answer and a header have to fit into a pipe of the usual
+// greatest size, else libfuse copies it through memory of its own.
+inline constexpr unsigned kMaxReadBytes = 512 << 10;
 
 }  // namespace ckptfs

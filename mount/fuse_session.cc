@@ -86,7 +86,7 @@ class LowLevelSession : public FuseSession {
     std::vector<std::string> words = {"ckptfs", "-o",
                                       "fsname=" + Escaped(options_.source) + ",subtype=ckptfs"};
     words.push_back("-o");
-    words.push_back(fmt::format("max_read={}", kMaxRequestBytes));
+    words.push_back(fmt::format("max_read={}", kMaxReadBytes));
     for (const std::string& option : options_.options) {
       words.push_back("-o");
       words.push_back(option);

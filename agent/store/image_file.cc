@@ -1,5 +1,6 @@
 #include "agent/store/image_file.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -7,6 +8,9 @@
 
 namespace ckptfs {
 namespace {
+
+constexpr uint64_t kKeptBehindBytes = 8 << 20;
+constexpr uint64_t kForgetStepBytes = 2 << 20;
 
 class UnitFile : public ImageFile {
  public:
@@ -26,8 +30,16 @@ class UnitFile : public ImageFile {
                                   [](uint64_t at, const Part& part) { return at < part.start; });
     const Part& part = *std::prev(after);
     uint64_t end = after == pieces_.end() ? size_bytes_ : after->start;
-    return Piece{image_->files()[part.file]->fd(), part.offset + (offset - part.start),
-                 std::min(limit_bytes, end - offset)};
+    Piece piece{image_->files()[part.file]->fd(), part.offset + (offset - part.start),
+                std::min(limit_bytes, end - offset)};
+    // Who reads the file keeps these bytes in the cache of the mount: the pages behind
+    // them would only take memory a second time. Others still read shortly behind us.
+    if (piece.offset > kKeptBehindBytes + kForgetStepBytes &&
+        piece.offset % kForgetStepBytes < piece.size_bytes)
+      ::posix_fadvise(piece.fd,
+                      static_cast<off_t>(piece.offset - kKeptBehindBytes - kForgetStepBytes),
+                      static_cast<off_t>(2 * kForgetStepBytes), POSIX_FADV_DONTNEED);
+    return piece;
   }
 
  private:

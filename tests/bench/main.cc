@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 
 #include "base/fd.h"
 #include "tests/bench/bench.h"
@@ -40,10 +41,9 @@ constexpr char kUsage[] =
     "usage: ckptfs-bench [--dir DIR] [--ckptfs PROGRAM] [--criu PROGRAM] [--runs N]\n"
     "                    [--size-mib N] [--json FILE] [--list] [MEASURE...]\n";
 
-std::string Beside(const char* argv0) {
-  std::string self = argv0;
-  size_t slash = self.rfind('/');
-  return (slash == std::string::npos ? std::string(".") : self.substr(0, slash)) + "/ckptfs";
+// Children are started in another folder: every path is made absolute.
+std::string Beside() {
+  return std::filesystem::read_symlink("/proc/self/exe").replace_filename("ckptfs");
 }
 
 bool ParseArguments(int argc, char** argv, Options* options) {
@@ -62,9 +62,9 @@ bool ParseArguments(int argc, char** argv, Options* options) {
     if (word == "--dir") {
       options->dir = value;
     } else if (word == "--ckptfs") {
-      options->ckptfs = value;
+      options->ckptfs = std::filesystem::absolute(value);
     } else if (word == "--criu") {
-      options->criu = value;
+      options->criu = std::filesystem::absolute(value);
     } else if (word == "--json") {
       options->json = value;
     } else if (word == "--runs") {
@@ -104,7 +104,7 @@ int Run(Options options) {
   std::string pattern = options.dir + "/ckptfs-bench-XXXXXX";
   if (::mkdtemp(pattern.data()) == nullptr)
     Die(Error::FromErrno(errno, "make a folder in {}", options.dir));
-  options.dir = pattern;
+  options.dir = std::filesystem::absolute(pattern);  // the job runs in another folder
   fmt::print("{:<46} {:>10} {:>10} {:<4} {:>8} {:>8}\n", "what", "ours", "peer", "", "figure",
              "reach");
   std::vector<Figure> figures;
@@ -131,7 +131,7 @@ int main(int argc, char** argv) {
     return RunJob(std::strtoull(argv[2], nullptr, 10), argv[3]);
   Options options;
   options.dir = "/var/tmp";
-  options.ckptfs = Beside(argv[0]);
+  options.ckptfs = Beside();
   const char* criu = std::getenv("CKPTFS_CRIU");
   options.criu = criu != nullptr ? criu : "/opt/ckptfs/bin/criu";
   if (!ParseArguments(argc, argv, &options)) {
