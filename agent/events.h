@@ -19,7 +19,7 @@ namespace ckptfs {
 // A growing file with a true size: readers see only whole lines. Kept in the
 // store's folder; past a bound the oldest half goes and the file starts anew
 // (inode number and size tell `tail -F`). Thread-safe.
-//   2026-11-23T18:00:00.123Z JOB checkpoint version=3 bytes=1234 seconds=0.512
+//   2026-11-23T18:00:00.123Z JOB checkpoint ok seconds=0.512 version=3 bytes=1234 …
 class EventLog {
  public:
   static Result<std::unique_ptr<EventLog>> Open(int dir_fd, uint64_t limit_bytes);

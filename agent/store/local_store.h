@@ -111,8 +111,8 @@ class LocalStore : public Store {
   }
 
   // --- incoming.cc
-  // kBusy while an Admit runs, kNotFound without the folder.
-  // The folder, for whoever is about to change it.
+  // The folder, for whoever is about to change it: voids an Admit that runs. kBusy while
+  // it becomes a version, kNotFound without the folder.
   Result<Fd> IncomingDir(std::string_view job, uint64_t version) const;
   Result<void> BeginTaking(const VersionId& id, int dir_fd);
   // The folder of an incoming image, whether it is being admitted or not.

@@ -196,7 +196,7 @@ class Store {
   virtual Result<std::unique_ptr<ImageFile>> OpenFile(std::string_view job, uint64_t version,
                                                       std::string_view name) const = 0;
 
-  // --- copying in. Names and sizes are bounded; writing past a quota is kQuota.
+  // --- copying in. Names and the number of files are bounded, sizes are not.
   // A version number that exists is kExists. Every call is idempotent.
   virtual Result<void> MakeIncoming(std::string_view job, uint64_t version) = 0;
   // A file to write, at any offsets and in any order. Temporary names of rsync
@@ -225,9 +225,8 @@ class Store {
 
 // --- without a daemon
 // `ckptfs verify`: every byte of a copied image directory against its manifest,
-// and the manifest against `key` (unset: against the key that the caller names as
-// trusted is required; then only the hashes are checked and it says so).
-// Reads no secret. `say` gets one line a finding.
+// and the manifest against `key` (unset: the signature is not checked, only the hashes,
+// and it says so). Reads no secret. `say` gets one line a finding.
 Result<VersionInfo> VerifyImageDir(const std::string& dir, const std::optional<PublicKey>& key,
                                    const std::function<void(std::string)>& say);
 // `ckptfs extract`: every stream of every unit into OUT/UNIT/NAME (mode 0600).
