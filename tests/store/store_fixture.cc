@@ -59,6 +59,35 @@ std::unique_ptr<Store> OpenStore(const std::string& dir, const std::string& node
 
 namespace {
 
+void CopyKeys(const std::string& from, const std::string& to) {
+  fs::create_directories(to);
+  fs::permissions(to, fs::perms::owner_all);
+  for (const char* name : {"/self.key", "/self.pub"}) WriteAllTo(to + name, ReadAll(from + name));
+  fs::permissions(to + "/self.key", fs::perms::owner_read | fs::perms::owner_write);
+}
+
+}  // namespace
+
+std::unique_ptr<Store> OpenStoreWithKeys(const std::string& dir, const std::string& keys,
+                                         const std::string& node, std::optional<Suite> suite) {
+  fs::create_directories(dir);
+  fs::permissions(dir, fs::perms::owner_all);
+  CopyKeys(keys, dir + "/keys");
+  return OpenStore(dir, node, suite);
+}
+
+Result<NodeKeys> LoadTestKeys(const std::string& dir) {
+  TempDir copy;
+  CopyKeys(dir, copy.path());
+  auto fd = Open(copy.path(), O_RDONLY | O_DIRECTORY);
+  if (!fd) return fd.error();
+  return NodeKeys::Load(fd->get(), [] {
+    return Result<SecretBytes>(Fail(Errc::kAccess, "a test's keys have no passphrase"));
+  });
+}
+
+namespace {
+
 // Through a pipe, as checkpointers do, in pieces of odd sizes.
 Result<void> SendThroughPipe(ImageSink::Stream& stream, const std::string& bytes) {
   auto pipe = MakePipe();

@@ -36,6 +36,12 @@ void ChangePages(std::string* bytes, size_t pages, uint64_t seed);
 std::unique_ptr<Store> OpenStore(const std::string& dir, const std::string& node = "here",
                                  std::optional<Suite> suite = std::nullopt,
                                  DiskFaults* faults = nullptr);
+// The same with the keys (self.key and self.pub) of the folder `keys`.
+std::unique_ptr<Store> OpenStoreWithKeys(const std::string& dir, const std::string& keys,
+                                         const std::string& node,
+                                         std::optional<Suite> suite = std::nullopt);
+// The keys in a folder of the source tree, where others can read them.
+Result<NodeKeys> LoadTestKeys(const std::string& dir);
 
 struct SaveOptions {
   std::string job = "sim";
