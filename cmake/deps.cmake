@@ -13,7 +13,6 @@ set(ENV{PKG_CONFIG_PATH} "${CKPTFS_DEPS_DIR}/lib/pkgconfig:$ENV{PKG_CONFIG_PATH}
 pkg_check_modules(fuse3 REQUIRED IMPORTED_TARGET fuse3>=3.14)
 pkg_check_modules(lmdb REQUIRED IMPORTED_TARGET lmdb)
 pkg_check_modules(zstd REQUIRED IMPORTED_TARGET libzstd)
-pkg_check_modules(uring REQUIRED IMPORTED_TARGET liburing)
 pkg_check_modules(cap REQUIRED IMPORTED_TARGET libcap)
 # Under two names, as CMake remembers what it has found, and scripts/setup may put one there later.
 if(EXISTS ${CKPTFS_DEPS_DIR}/lib/pkgconfig/libsodium.pc)

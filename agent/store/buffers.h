@@ -52,7 +52,7 @@ class BufferPool {
   };
   void GiveBack(uint8_t* data, size_t size_bytes);
   // As many as one unit uses at once; the oldest goes first.
-  static constexpr size_t kMostKept = 2;
+  static constexpr size_t kMostKept = 3;
   Guarded<std::vector<Kept>> kept_;
 };
 

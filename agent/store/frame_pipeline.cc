@@ -1,13 +1,15 @@
 #include "agent/store/frame_pipeline.h"
 
-#include <sched.h>
-#include <unistd.h>
 #include <zstd.h>
 
 #include <algorithm>
 #include <cstring>
 
 namespace ckptfs {
+namespace {
+// Frames that wait to be compressed.
+constexpr size_t kPlainFrames = 16;
+}  // namespace
 
 struct FramePipeline::ZstdContext {
   ZSTD_CCtx* context = ZSTD_createCCtx();
@@ -20,7 +22,7 @@ Result<std::unique_ptr<FramePipeline>> FramePipeline::Make(PackFile& pack,
                                                            const Options& options) {
   Buffer plain;
   if (options.compress) {
-    auto taken = pool.Take(std::max<uint64_t>(options.plain_bytes, 8 * kFrameBytes));
+    auto taken = pool.Take(kPlainFrames * kFrameBytes);
     if (!taken) return taken.error();
     plain = std::move(*taken);
   }
@@ -73,11 +75,7 @@ void FramePipeline::Submit(size_t pages) {
 }
 
 Result<std::vector<FrameEntry>> FramePipeline::Drain() {
-  // Nobody is held up any more. Where that may not be undone it stays as it is.
-  if (pid_t tid = sealer_tid_; options_.yield_to_reading && tid != 0) {
-    sched_param none{};
-    ::sched_setscheduler(tid, SCHED_OTHER, &none);
-  }
+  Hurry();
   shared_.Lock()->ending = true;
   changed_.notify_all();
   sealer_.join();
@@ -87,31 +85,30 @@ Result<std::vector<FrameEntry>> FramePipeline::Drain() {
 }
 
 void FramePipeline::SealLoop() {
-  if (options_.yield_to_reading) {
-    sched_param none{};
-    ::sched_setscheduler(0, SCHED_IDLE, &none);
-    sealer_tid_ = ::gettid();
+  if (options_.yield_to_reading) yielding_.Begin();
+  while (SealNext()) {
   }
-  for (;;) {
-    Task task;
-    {
-      auto shared = shared_.Lock();
-      shared.Wait(changed_, [&] { return !shared->tasks.empty() || shared->ending; });
-      if (shared->tasks.empty()) return;
-      task = shared->tasks.front();
-      shared->tasks.pop_front();
-    }
-    auto sealed = Seal(task);
-    if (options_.compress || !sealed) {
-      {
-        auto shared = shared_.Lock();
-        ++shared->free_plain;
-        if (!sealed) shared->failed = sealed.error();
-      }
-      changed_.notify_all();
-      if (!sealed) return;
-    }
+  yielding_.Leave();
+}
+
+bool FramePipeline::SealNext() {
+  Task task;
+  {
+    auto shared = shared_.Lock();
+    shared.Wait(changed_, [&] { return !shared->tasks.empty() || shared->ending; });
+    if (shared->tasks.empty()) return false;
+    task = shared->tasks.front();
+    shared->tasks.pop_front();
   }
+  auto sealed = Seal(task);
+  if (!options_.compress && sealed) return true;
+  {
+    auto shared = shared_.Lock();
+    ++shared->free_plain;
+    if (!sealed) shared->failed = sealed.error();
+  }
+  changed_.notify_all();
+  return sealed.ok();
 }
 
 Result<void> FramePipeline::Seal(const Task& task) {

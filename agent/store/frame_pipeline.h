@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "agent/store/pack_file.h"
+#include "agent/store/yielding.h"
 #include "crypto/frames.h"
 
 namespace ckptfs {
@@ -19,9 +20,7 @@ class FramePipeline {
   struct Options {
     PackId pack{};
     bool compress = false;
-    uint64_t plain_bytes = 0;  // memory for frames that wait to be compressed
-    // The job runs on once its memory is read, so sealing stays out of the way of
-    // reading until Drain.
+    // Sealing stays out of the way of others until Hurry.
     bool yield_to_reading = false;
   };
   // Borrows `pack`, `cipher` and `pool` until destruction.
@@ -34,6 +33,8 @@ class FramePipeline {
   Result<uint8_t*> NextFrame();
   // The frame given last holds `pages` pages. Only the last frame may be partial.
   void Submit(size_t pages);
+  // No more yielding. Any thread.
+  void Hurry() { yielding_.Hurry(); }
   // Waits until all frames are sealed; their entries (with pack 0), in order.
   Result<std::vector<FrameEntry>> Drain();
 
@@ -51,6 +52,8 @@ class FramePipeline {
 
   FramePipeline(PackFile& pack, const FrameCipher& cipher, const Options& options, Buffer plain);
   void SealLoop();
+  // False when there is nothing more to do.
+  bool SealNext();
   Result<void> Seal(const Task& task);
   // The stored bytes without tag at `out`, which has room for kMaxStoredFrameBytes.
   size_t Compress(const Task& task, uint8_t* out, bool* compressed);
@@ -68,7 +71,7 @@ class FramePipeline {
   uint64_t offset_;                  // of the next frame in the pack
   Guarded<Shared> shared_;
   std::condition_variable changed_;
-  std::atomic<pid_t> sealer_tid_{0};
+  Yielding yielding_;
   std::thread sealer_;
 };
 

@@ -13,7 +13,7 @@ constexpr size_t kBytesACall = 1 << 20;
 }  // namespace
 
 void StreamWriter::Count(size_t bytes) {
-  entry().size_bytes += bytes;
+  state_.size_bytes += bytes;
   if (Progress* progress = unit_.options_.unit.progress)
     progress->bytes_done.fetch_add(bytes, std::memory_order_relaxed);
 }
@@ -27,10 +27,9 @@ size_t StreamWriter::MovePending(MutableBytes room) {
 
 void StreamWriter::TakeFilled(MutableBytes room, size_t filled_bytes) {
   size_t pages = filled_bytes / kPageBytes;
-  // First: the room is compacted when pages are taken.
   pending_.assign(room.begin() + static_cast<ptrdiff_t>(pages * kPageBytes),
                   room.begin() + static_cast<ptrdiff_t>(filled_bytes));
-  unit_.TakePages(pages, &expected_, &entry().extents);
+  unit_.intake_->Submit(state_, pages);
 }
 
 Result<void> StreamWriter::StopGathering() {
@@ -39,7 +38,7 @@ Result<void> StreamWriter::StopGathering() {
   pending_ = {};
   Bytes left = gathered;
   while (!left.empty()) {
-    auto room = unit_.Room();
+    auto room = unit_.intake_->Room();
     if (!room) return room.error();
     size_t count = std::min(room->size(), left.size());
     std::memcpy(room->data(), left.data(), count);
@@ -62,7 +61,7 @@ Result<ImageSink::Read> StreamWriter::ReadFrom(int fd) {
       pending_.resize(had + static_cast<size_t>(std::max<ssize_t>(n, 0)));
       errno = failed;
     } else {
-      auto room = unit_.Room();
+      auto room = unit_.intake_->Room();
       if (!room) return room.error();
       // What is pending stays here until something follows it: another stream may
       // fill the same room before.
@@ -94,7 +93,7 @@ Result<void> StreamWriter::Append(Bytes bytes) {
     }
     if (gathering_)
       if (auto stopped = StopGathering(); !stopped) return stopped;
-    auto room = unit_.Room();
+    auto room = unit_.intake_->Room();
     if (!room) return room.error();
     size_t had = MovePending(*room);
     size_t count = std::min(room->size() - had, bytes.size());
@@ -110,7 +109,7 @@ Result<void> StreamWriter::End() {
   if (gathering_)
     if (auto stopped = StopGathering(); !stopped) return stopped;
   if (!pending_.empty()) {
-    auto room = unit_.Room();
+    auto room = unit_.intake_->Room();
     if (!room) return room.error();
     size_t had = MovePending(*room);
     std::memset(room->data() + had, 0, kPageBytes - had);

@@ -2,7 +2,7 @@
 //
 // Small streams are gathered and appended when they end, so that open ones do
 // not fill frames with pages of many beginnings. Larger ones are read straight
-// into the frame being filled; only what is less than a page is kept here.
+// into the unit's intake; only what is less than a page is kept here.
 #pragma once
 
 #include "agent/store/unit_writer.h"
@@ -11,8 +11,8 @@ namespace ckptfs {
 
 class StreamWriter : public ImageSink::Stream {
  public:
-  // Borrows `unit`; `index` is of its list of streams.
-  StreamWriter(UnitWriterImpl& unit, size_t index) : unit_(unit), index_(index) {}
+  // Borrows both.
+  StreamWriter(UnitWriterImpl& unit, StreamState& state) : unit_(unit), state_(state) {}
   ~StreamWriter() override = default;
 
   Result<ImageSink::Read> ReadFrom(int fd) override;
@@ -20,20 +20,18 @@ class StreamWriter : public ImageSink::Stream {
   Result<void> End() override;
 
  private:
-  StreamEntry& entry() { return unit_.streams_[index_]; }
   void Count(size_t bytes);
-  // Copies pending_ to the start of the unit's room and forgets it.
+  // Copies pending_ to the start of the room and forgets it.
   size_t MovePending(MutableBytes room);
   // Whole pages at the room's start go on; the rest becomes pending_.
   void TakeFilled(MutableBytes room, size_t filled_bytes);
   Result<void> StopGathering();
 
   UnitWriterImpl& unit_;
-  size_t index_;
+  StreamState& state_;
   bool gathering_ = true;
   bool ended_ = false;
   std::vector<uint8_t> pending_;
-  PagePosition expected_ = 0;
 };
 
 }  // namespace ckptfs

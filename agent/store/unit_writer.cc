@@ -8,9 +8,10 @@
 
 namespace ckptfs {
 namespace {
-// What the disk may lag behind when the policy asks for no buffer: enough for
-// writes of several MiB while others are made.
-constexpr uint64_t kLeastRingBytes = 14 << 20;
+// What the disk may lag behind: enough for writes of several MiB while others are made.
+constexpr uint64_t kRingBytes = 14 << 20;
+// What looking at pages may lag behind reading them when the policy asks for no buffer.
+constexpr uint64_t kLeastIntakeBytes = 4 << 20;
 }  // namespace
 
 Result<std::shared_ptr<const JobKeys>> JobKeys::Make(Suite suite, const SecretBytes& data_key) {
@@ -29,11 +30,10 @@ UnitWriterImpl::~UnitWriterImpl() = default;
 Result<std::unique_ptr<UnitWriterImpl>> UnitWriterImpl::Make(UnitWriterOptions options) {
   std::unique_ptr<UnitWriterImpl> unit(new UnitWriterImpl(std::move(options)));
   UnitWriterOptions& given = unit->options_;
-  uint64_t buffer = std::max(given.unit.buffer_bytes, kLeastRingBytes);
   auto pack = PackFile::Create(*given.disk, *given.pool,
                                {.dir_fd = given.packs_dir_fd,
                                 .name = ToHex(unit->pack_id_) + ".pack",
-                                .ring_bytes = given.unit.compress ? kLeastRingBytes : buffer});
+                                .ring_bytes = kRingBytes});
   if (!pack) return pack.error();
   unit->pack_ = std::move(*pack);
   Suite suite = given.keys->cipher->suite();
@@ -42,7 +42,6 @@ Result<std::unique_ptr<UnitWriterImpl>> UnitWriterImpl::Make(UnitWriterOptions o
   auto pipeline = FramePipeline::Make(*unit->pack_, *given.keys->cipher, *given.pool,
                                       {.pack = unit->pack_id_,
                                        .compress = given.unit.compress,
-                                       .plain_bytes = buffer,
                                        .yield_to_reading = given.unit.buffer_bytes > 0});
   if (!pipeline) return pipeline.error();
   unit->pipeline_ = std::move(*pipeline);
@@ -51,6 +50,15 @@ Result<std::unique_ptr<UnitWriterImpl>> UnitWriterImpl::Make(UnitWriterOptions o
     unit->parent_head_ = std::move(given.parent->head);
     given.parent.reset();
   }
+  UnitWriterImpl* self = unit.get();
+  auto intake = Intake::Make(
+      *given.pool,
+      {.size_bytes = std::max(given.unit.buffer_bytes, kLeastIntakeBytes),
+       .yield_to_reading = given.unit.buffer_bytes > 0},
+      [self](StreamState& stream, Bytes pages) { return self->TakePages(stream, pages); },
+      [self] { self->pipeline_->Hurry(); });
+  if (!intake) return intake.error();
+  unit->intake_ = std::move(*intake);
   return unit;
 }
 
@@ -59,49 +67,48 @@ Result<std::unique_ptr<ImageSink::Stream>> UnitWriterImpl::Open(std::string_view
     return Fail(Errc::kInternal, "unit {}: a stream of its image cannot have that name",
                 options_.unit.name);
   if (finished_) return Fail(Errc::kInternal, "unit {} is finished", options_.unit.name);
-  streams_.push_back({.name = std::string(name)});
+  states_.push_back({.name = std::string(name)});
   ++open_streams_;
-  return std::make_unique<StreamWriter>(*this, streams_.size() - 1);
+  return std::make_unique<StreamWriter>(*this, states_.back());
 }
 
-Result<MutableBytes> UnitWriterImpl::Room() {
+Result<void> UnitWriterImpl::TakePages(StreamState& stream, Bytes pages) {
+  std::vector<Extent>& extents = stream.extents;
+  for (; !pages.empty(); pages = pages.subspan(kPageBytes)) {
+    Bytes page = pages.first(kPageBytes);
+    Fingerprint fingerprint = options_.keys->fingerprinter->Of(page);
+    PagePosition position = stream.expected;
+    if (!index_.Holds(position, fingerprint)) {
+      if (auto known = index_.Find(fingerprint)) {
+        position = *known;
+        stream.expected = position;
+      } else {
+        if (auto placed = IntoFrame(page); !placed) return placed;
+        // A page that was changed in place: the next one lies behind the old one.
+        position = index_.Add(fingerprint);
+      }
+    }
+    ++stream.expected;
+    if (!extents.empty() && extents.back().start + extents.back().pages == position)
+      ++extents.back().pages;
+    else
+      extents.push_back({position, 1});
+  }
+  return {};
+}
+
+Result<void> UnitWriterImpl::IntoFrame(Bytes page) {
   if (frame_ == nullptr) {
     auto frame = pipeline_->NextFrame();
     if (!frame) return frame.error().Add("unit {}", options_.unit.name);
     frame_ = *frame;
     frame_pages_ = 0;
   }
-  return MutableBytes(frame_ + frame_pages_ * kPageBytes,
-                      (kFramePages - frame_pages_) * kPageBytes);
-}
-
-void UnitWriterImpl::TakePages(size_t pages, PagePosition* expected, std::vector<Extent>* extents) {
-  const uint8_t* page = frame_ + frame_pages_ * kPageBytes;
-  for (size_t i = 0; i < pages; ++i, page += kPageBytes) {
-    Fingerprint fingerprint = options_.keys->fingerprinter->Of({page, kPageBytes});
-    PagePosition position = *expected;
-    if (!index_.Holds(position, fingerprint)) {
-      if (auto known = index_.Find(fingerprint)) {
-        position = *known;
-        *expected = position;
-      } else {
-        uint8_t* place = frame_ + frame_pages_ * kPageBytes;
-        if (place != page) std::memcpy(place, page, kPageBytes);
-        position = index_.Add(fingerprint);
-        ++frame_pages_;
-        // A page that was changed in place: the next one lies behind the old one.
-      }
-    }
-    ++*expected;
-    if (!extents->empty() && extents->back().start + extents->back().pages == position)
-      ++extents->back().pages;
-    else
-      extents->push_back({position, 1});
-  }
-  if (frame_pages_ == kFramePages) {
-    pipeline_->Submit(kFramePages);
-    frame_ = nullptr;
-  }
+  std::memcpy(frame_ + frame_pages_ * kPageBytes, page.data(), kPageBytes);
+  if (++frame_pages_ < kFramePages) return {};
+  pipeline_->Submit(kFramePages);
+  frame_ = nullptr;
+  return {};
 }
 
 uint64_t UnitWriterImpl::written_bytes() const { return written_bytes_; }
@@ -128,6 +135,10 @@ Result<void> UnitWriterImpl::Finish(const Needs& needs) {
 }
 
 Result<void> UnitWriterImpl::WriteHead(WrittenUnit* unit) {
+  if (auto drained = intake_->Drain(); !drained) return drained;
+  intake_.reset();
+  for (StreamState& state : states_)
+    streams_.push_back({std::move(state.name), state.size_bytes, std::move(state.extents)});
   if (frame_ != nullptr && frame_pages_ > 0) pipeline_->Submit(frame_pages_);
   frame_ = nullptr;
   auto own_frames = pipeline_->Drain();

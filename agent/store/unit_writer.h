@@ -1,5 +1,8 @@
 // UnitWriter: takes the streams of one unit and makes its pack: new pages into
 // frames, pages that are known into references, and the head at the end.
+//
+// Four stages, each with its own thread: reading (the caller's), looking at pages
+// (Intake), sealing (FramePipeline) and writing (PackFile).
 #pragma once
 
 #include <functional>
@@ -7,6 +10,7 @@
 #include <unordered_set>
 
 #include "agent/store/frame_pipeline.h"
+#include "agent/store/intake.h"
 #include "agent/store/page_index.h"
 #include "agent/store/store.h"
 
@@ -50,6 +54,14 @@ struct UnitWriterOptions {
   std::function<void(WrittenUnit)> finished;
 };
 
+// What one stream has become so far.
+struct StreamState {
+  std::string name;
+  uint64_t size_bytes = 0;      // the reading thread's
+  std::vector<Extent> extents;  // this and the next: the looking thread's
+  PagePosition expected = 0;    // where the next page lies if it is known
+};
+
 class StreamWriter;
 
 class UnitWriterImpl : public VersionWriter::UnitWriter {
@@ -65,11 +77,9 @@ class UnitWriterImpl : public VersionWriter::UnitWriter {
   friend class StreamWriter;
   explicit UnitWriterImpl(UnitWriterOptions options);
 
-  // The free part of the frame being filled: at least a page.
-  Result<MutableBytes> Room();
-  // Of the room's start, `pages` pages are filled. Known ones are dropped, the
-  // others moved together. `expected` is where the next page lies if it is known.
-  void TakePages(size_t pages, PagePosition* expected, std::vector<Extent>* extents);
+  // In the intake's thread: known pages become references, others go into a frame.
+  Result<void> TakePages(StreamState& stream, Bytes pages);
+  Result<void> IntoFrame(Bytes page);
   Result<void> WriteHead(WrittenUnit* unit);
   // The directory for what the streams refer to; moves their extents to it.
   Head MakeDirectory(std::vector<FrameEntry> own_frames, LiveMasks* live);
@@ -82,12 +92,14 @@ class UnitWriterImpl : public VersionWriter::UnitWriter {
   std::unique_ptr<FramePipeline> pipeline_;
   PageIndex index_;
   Head parent_head_;
+  std::deque<StreamState> states_;  // of open and ended streams: they keep their places
+  std::unique_ptr<Intake> intake_;  // ends before what its thread uses
   std::vector<StreamEntry> streams_;
   std::unordered_set<std::string> names_;
   size_t open_streams_ = 0;
   bool finished_ = false;
   uint64_t written_bytes_ = 0;
-  uint8_t* frame_ = nullptr;  // being filled; null: none
+  uint8_t* frame_ = nullptr;  // being filled, by the intake's thread; null: none
   size_t frame_pages_ = 0;
 };
 
