@@ -33,6 +33,9 @@ inline std::string SuiteTestName(const testing::TestParamInfo<Suite>& info) {
   return info.param == Suite::kAegis256Blake3 ? "Aegis256Blake3" : "XChaCha20Blake2b";
 }
 
+// For ctest, which has this in the test's name.
+inline void PrintTo(Suite suite, std::ostream* out) { *out << SuiteName(suite); }
+
 // 00 01 02 … 1f, the data key of the golden values.
 inline SecretBytes GoldenDataKey() {
   SecretBytes key = Must(SecretBytes::Zeros(kDataKeyBytes));

@@ -16,6 +16,8 @@ struct ContractCase {
   std::string name;
   std::function<Checkpointer*()> get;  // borrowed, for the whole program
 };
+// For ctest, which has this in the test's name.
+inline void PrintTo(const ContractCase& one, std::ostream* out) { *out << one.name; }
 
 class CheckpointerContract : public testing::TestWithParam<ContractCase> {
  protected:

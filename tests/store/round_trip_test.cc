@@ -1,4 +1,5 @@
 // What goes into a version comes out of it again, whatever it looks like.
+#include "tests/crypto/test_keys.h"
 #include "tests/store/store_fixture.h"
 
 namespace ckptfs {
@@ -10,9 +11,7 @@ class RoundTrip : public testing::TestWithParam<Suite> {
   std::unique_ptr<Store> store_ = OpenStore(dir_.path() + "/store", "here", GetParam());
 };
 
-INSTANTIATE_TEST_SUITE_P(Suites, RoundTrip, testing::ValuesIn(AllSuites()), [](const auto& one) {
-  return one.param == Suite::kAegis256Blake3 ? "Aegis" : "XChaCha";
-});
+INSTANTIATE_TEST_SUITE_P(Suites, RoundTrip, testing::ValuesIn(AvailableSuites()), SuiteTestName);
 
 TEST_P(RoundTrip, EveryOddSizeComesBack) {
   Streams streams;
