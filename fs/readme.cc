@@ -13,7 +13,7 @@ and encrypted. Copy the folder to another machine, and the job goes on there.
 
 Start a job, save it, stop it, go on:
 
-    ckptfs run --name sim -- python3 -c 'import time; [time.sleep(1) for i in range(999)]'
+    ckptfs run sim python3 -c 'import time; [time.sleep(1) for i in range(999)]'
     echo checkpoint > jobs/sim/ctl
     ls -l images/sim
     echo checkpoint stop > jobs/sim/ctl

@@ -23,10 +23,10 @@ int MountCommand(MountRequest request);
 
 // `ckptfs run`: run_command.cc
 struct RunRequest {
-  std::string name;   // "": the program's
+  std::string name;   // the job's
   std::string mount;  // "": CKPTFS_MOUNT, else found in the table of mounts
   bool wait = false;
-  std::vector<std::string> program;
+  std::vector<std::string> program;  // not empty
 };
 int RunCommand(RunRequest request);
 

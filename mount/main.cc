@@ -42,6 +42,42 @@ void AddMount(CLI::App* app, MountRequest* request) {
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
 }
 
+CLI::App* AddRun(CLI::App* app, RunRequest* request) {
+  CLI::App* run = app->add_subcommand("run", "Start a program as a job: run JOB [--] COMMAND ...");
+  run->add_option("JOB", request->name, "The job's name")->required();
+  run->add_option("COMMAND", request->program, "What to run, and its arguments")->required();
+  run->add_option("--mount", request->mount,
+                  "The mount (default $CKPTFS_MOUNT, else the first one)");
+  run->add_flag("--wait", request->wait, "Wait for its end, and end with its exit status");
+  run->footer(
+      "Options may also stand between JOB and COMMAND; what follows COMMAND is its own.\n"
+      "A -- is needed only before a COMMAND that begins with a dash.");
+  return run;
+}
+
+// Takes the command out of `words` ("run [OPTIONS] JOB [OPTIONS] [--] COMMAND ..."):
+// all from the second word on that is no option of ours, whatever it looks like.
+std::vector<std::string> CutCommand(std::vector<std::string>* words) {
+  bool named = false;
+  for (size_t i = 1; i < words->size(); ++i) {
+    const std::string& word = (*words)[i];
+    bool dashes = word == "--";
+    if (word == "--mount") {
+      ++i;  // its value
+    } else if (!dashes && word.size() > 1 && word[0] == '-') {
+      continue;
+    } else if (!dashes && !named) {
+      named = true;
+    } else {
+      auto at = words->begin() + static_cast<std::ptrdiff_t>(i);
+      std::vector<std::string> command(at + (dashes ? 1 : 0), words->end());
+      words->erase(at, words->end());
+      return command;
+    }
+  }
+  return {};
+}
+
 int Main(int argc, char** argv) {
   if (auto request = ParseMountHelper(argc, argv)) return MountCommand(std::move(*request));
 
@@ -53,13 +89,7 @@ int Main(int argc, char** argv) {
   AddMount(&app, &mount);
 
   RunRequest run;
-  CLI::App* run_app =
-      app.add_subcommand("run", "Start a program as a job: run [--name JOB] -- PROGRAM ...");
-  run_app->add_option("--name", run.name, "The job's name (default the program's)");
-  run_app->add_option("--mount", run.mount,
-                      "The mount (default $CKPTFS_MOUNT, else the first one)");
-  run_app->add_flag("--wait", run.wait, "Wait for its end, and end with its exit status");
-  run_app->prefix_command();
+  CLI::App* run_app = AddRun(&app, &run);
 
   std::string dir, key, out, store, passphrase_file;
   bool rebuild = false;
@@ -78,14 +108,11 @@ int Main(int argc, char** argv) {
   for (CLI::App* one : {extract, fsck})
     one->add_option("--passphrase-file", passphrase_file, "First line opens the node's keys");
 
-  // What follows -- is the program's, whatever it looks like.
   std::vector<std::string> words(argv + 1, argv + argc);
-  auto dashes = std::find(words.begin(), words.end(), "--");
-  if (!words.empty() && words[0] == "run" && dashes != words.end()) {
-    run.program.assign(dashes + 1, words.end());
-    words.erase(dashes, words.end());
-  }
-  std::reverse(words.begin(), words.end());  // as CLI11 wants them
+  std::vector<std::string> command;
+  if (!words.empty() && words[0] == "run") command = CutCommand(&words);
+  if (!command.empty()) words.emplace_back("COMMAND");  // stands for it while we parse
+  std::reverse(words.begin(), words.end());             // as CLI11 wants them
   try {
     app.parse(words);
   } catch (const CLI::ParseError& error) {
@@ -98,11 +125,7 @@ int Main(int argc, char** argv) {
   if (*fsck) return FsckCommand(store, rebuild, passphrase_file);
   if (*doctor) return DoctorCommand(store);
   if (*run_app) {
-    for (const std::string& word : run_app->remaining()) run.program.push_back(word);
-    if (run.program.empty()) {
-      fmt::print(stderr, "ckptfs: no program given: ckptfs run [--name JOB] -- PROGRAM ...\n");
-      return kExitUsage;
-    }
+    run.program = std::move(command);
     return RunCommand(std::move(run));
   }
   return MountCommand(std::move(mount));

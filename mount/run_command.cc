@@ -12,6 +12,7 @@
 #include <filesystem>
 #include <sstream>
 
+#include "agent/store/store.h"
 #include "base/child.h"
 #include "base/process.h"
 #include "mount/commands.h"
@@ -75,17 +76,6 @@ Result<std::string> FindInit() {
       .WithRemedy("install ckptfs anew");
 }
 
-// A name that a job may have, made of the program's.
-std::string NameOf(const std::string& program) {
-  std::string name;
-  for (char c : std::filesystem::path(program).filename().string().substr(0, 64)) {
-    bool fits = std::isalnum(static_cast<unsigned char>(c)) || c == '.' || c == '_' || c == '-';
-    name += fits ? c : '_';
-  }
-  if (name.empty() || name[0] == '.' || name[0] == '-') name = "job" + name.substr(0, 60);
-  return name;
-}
-
 // The last lines of an error log: what the write's errno cannot say.
 std::string LastWords(const std::string& log) {
   auto text = ReadFile(log, kMostBytes);
@@ -116,7 +106,7 @@ class NewJob {
       int failed = errno;
       if (failed == EEXIST)
         return Fail(Errc::kExists, "there is a job {} already", name)
-            .WithRemedy(fmt::format("give another --name, or forget it: rmdir {}", path));
+            .WithRemedy(fmt::format("give another name, or forget it: rmdir {}", path));
       Error error = Error::FromErrno(failed, "mkdir {}", path);
       return Error(error.code(), error.message() + LastWords(mount + "/error_log"));
     }
@@ -192,6 +182,12 @@ Result<Output> OpenOutput(const std::string& job) {
 }  // namespace
 
 int RunCommand(RunRequest request) {
+  const std::string& name = request.name;
+  // It becomes part of paths: jobs/a/units/b is no job.
+  if (auto good = CheckName(name, "job"); !good) {
+    Say(good.error());
+    return kExitUsage;
+  }
   auto mount = FindMount(request.mount);
   if (!mount) return Say(mount.error());
   auto program = FindProgram(request.program[0]);
@@ -201,7 +197,6 @@ int RunCommand(RunRequest request) {
   }
   auto init = FindInit();
   if (!init) return Say(init.error());
-  std::string name = request.name.empty() ? NameOf(request.program[0]) : request.name;
   auto job = NewJob::Make(*mount, name);
   if (!job) return Say(job.error());
   auto output = OpenOutput(name);

@@ -6,7 +6,7 @@ start two
   skip "criu does not work here"
 cp "$dir/one/keys/self.pub" "$dir/two/keys/trusted/one.pub" || fail "trust"
 cp "$dir/two/keys/self.pub" "$dir/one/keys/trusted/two.pub" || fail "trust"
-(cd "$dir" && "$CKPTFS" run --mount "$dir/one" --name sim -- sleep 1000) 2>&1 |
+(cd "$dir" && "$CKPTFS" run --mount "$dir/one" sim -- sleep 1000) 2>&1 |
   cat >"$dir/run" || fail "run"
 grep -q "^job sim: pid [0-9]*, output in sim.out" "$dir/run" || fail "run says $(cat "$dir/run")"
 pids+=("$(sed 's/.*pid \([0-9]*\).*/\1/' "$dir/run")")
