@@ -14,6 +14,16 @@ constexpr size_t kUnitsLimit = 1024;
 // the same name must not double.
 std::string LeftKey(std::string_view job) { return fmt::format("left/{}", job); }
 
+// Of one unit, the root first.
+void AddAlive(const Unit& unit, std::vector<ProcessId>* alive) {
+  auto add = [&](const ProcessId& id) {
+    if (alive->size() < kMembersLimit && IsAlive(id)) alive->push_back(id);
+  };
+  if (unit.processes) add(unit.processes->root);
+  for (const ProcessId& id : unit.members)
+    if (!unit.processes || !(id == unit.processes->root)) add(id);
+}
+
 Result<void> CheckIdle(const JobData& data, std::string_view job) {
   if (data.forgotten) return Fail(Errc::kNotFound, "there is no job {}", job);
   if (!data.operation) return {};
@@ -75,14 +85,15 @@ Result<void> NodeAgent::MakeJob(std::string_view name, const Caller& caller) {
   JobData data;
   data.owner_uid = caller.uid;
   data.owner_gid = caller.gid;
-  Unit& main = data.units["main"];
+  data.units["main"];
   std::string key = LeftKey(name);
   auto left = options_.store->Records(key);
   if (auto it = left.find(key); it != left.end())
-    if (auto before = ParseRecord(it->second, BootId()))
-      for (const auto& [unit, each] : before->units)
-        for (const ProcessId& id : each.members)
-          if (IsAlive(id)) main.members.push_back(id);
+    if (auto before = ParseRecord(it->second, BootId())) {
+      std::erase_if(before->left, [](const ProcessId& id) { return !IsAlive(id); });
+      data.left = std::move(before->left);
+      for (const auto& [unit, each] : before->units) AddAlive(each, &data.left);
+    }
   data.last_version = options_.store->Latest(name);
   if (auto free = CheckImageName(name, caller); !free) return free.error();
   auto made = table_.Make(name, std::move(data));
@@ -102,7 +113,10 @@ Result<void> NodeAgent::ForgetJob(std::string_view name, const Caller& caller) {
     data->forgotten = true;
     for (auto& [unit, each] : data->units)
       if (each.watch != 0) watches.push_back(each.watch);
-    if (data->Alive()) left = FormatRecord(*data, BootId());
+    std::vector<ProcessId> alive = data->left;
+    std::erase_if(alive, [](const ProcessId& id) { return !IsAlive(id); });
+    for (const auto& [unit, each] : data->units) AddAlive(each, &alive);
+    if (!alive.empty()) left = FormatRecord(*data, BootId());
   }
   for (uint64_t watch : watches) supervisor_->Unwatch(watch);
   auto noted = left.empty() ? options_.store->DeleteRecord(LeftKey(name))
@@ -142,6 +156,8 @@ Result<void> NodeAgent::ForgetUnit(std::string_view name, std::string_view unit,
     auto found = FindUnit(*data, name, unit);
     if (!found) return found.error();
     watch = (*found)->watch;
+    std::erase_if(data->left, [](const ProcessId& id) { return !IsAlive(id); });
+    AddAlive(**found, &data->left);
     data->units.erase(data->units.find(unit));
   }
   if (watch != 0) supervisor_->Unwatch(watch);

@@ -35,6 +35,8 @@ struct JobData {
   gid_t owner_gid = 0;
   Policy policy;
   std::map<std::string, Unit, std::less<>> units;
+  // Processes of forgotten units that lived on: a restart must not double them. Bounded.
+  std::vector<ProcessId> left;
   std::string clone_of;
   std::optional<uint64_t> last_version;
   std::optional<OperationReport> last_operation;

@@ -153,6 +153,11 @@ bool SetJobLine(std::string_view key, std::string_view value, JobData* data) {
     data->clone_of = value;
     return true;
   }
+  if (key == "left") {
+    for (std::string_view word : Words(value))
+      if (!ParseId(word, &data->left.emplace_back())) return false;
+    return true;
+  }
   if (key == "last_version") return ParseNumber(value, &data->last_version.emplace());
   if (key == "restarts_tried") return ParseNumber(value, &data->restarts_tried);
   if (key == "last") return ParseLast(value, &data->last_operation.emplace());
@@ -170,6 +175,7 @@ bool SetJobLine(std::string_view key, std::string_view value, JobData* data) {
 // Processes of another boot are gone, and so is what they ended with: the machine
 // failed under them.
 void ForgetProcesses(JobData* data) {
+  data->left.clear();
   for (auto& [name, unit] : data->units) {
     unit.processes.reset();
     unit.members.clear();
@@ -199,6 +205,11 @@ std::string FormatRecord(const JobData& data, std::string_view boot) {
   // Members are shed first when a job is too large for a record: they only help to find leftovers.
   for (size_t members = kMembersLimit;; members /= 2) {
     std::string units;
+    if (size_t most = std::min(data.left.size(), members); most > 0) {
+      units += "left";
+      for (size_t i = 0; i < most; ++i) units += " " + FormatId(data.left[i]);
+      units += "\n";
+    }
     for (const auto& [name, unit] : data.units) units += FormatUnit(name, unit, members);
     if (members == 0 || text.size() + units.size() <= kRecordLimitBytes) return text + units;
   }

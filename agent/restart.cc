@@ -41,6 +41,7 @@ Result<void> NodeAgent::CheckNotAlive(const JobPtr& job) const {
   std::vector<ProcessId> members;
   {
     auto data = job->Lock();
+    members = data->left;
     for (const auto& [name, unit] : data->units) {
       members.insert(members.end(), unit.members.begin(), unit.members.end());
       if (unit.processes) members.push_back(unit.processes->root);

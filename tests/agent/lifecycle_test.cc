@@ -166,6 +166,30 @@ TEST_F(LifecycleTest, WhatAForgottenJobLeftBehindIsNotDoubled) {
   EXPECT_TRUE(Do("sim", Cmd("restart")).ok());
 }
 
+TEST_F(LifecycleTest, WhatAForgottenUnitLeftBehindIsNotDoubled) {
+  Sleeper sleeper;
+  MakeJob("sim", {{"main", sleeper.pid()}});
+  ASSERT_TRUE(Do("sim", Cmd("checkpoint")));
+  auto expect_refused = [&] {
+    auto restarted = Do("sim", Cmd("restart"));
+    ASSERT_FALSE(restarted.ok());
+    EXPECT_EQ(restarted.error().code(), Errc::kWouldRunTwice);
+    EXPECT_THAT(restarted.error().message(), HasSubstr(std::to_string(sleeper.pid())));
+  };
+  ASSERT_TRUE(agent_->ForgetUnit("sim", "main", {}));
+  EXPECT_TRUE(IsAlive(sleeper.id()));
+  expect_refused();
+  ASSERT_TRUE(agent_->MakeUnit("sim", "main", {}));
+  expect_refused();
+  RestartAgent();
+  expect_refused();
+  ASSERT_TRUE(agent_->ForgetJob("sim", {}));
+  ASSERT_TRUE(agent_->MakeJob("sim", {}));
+  expect_refused();
+  sleeper.Kill();
+  EXPECT_TRUE(Do("sim", Cmd("restart")).ok());
+}
+
 TEST_F(LifecycleTest, OldVersionsGoAsThePolicySays) {
   Sleeper sleeper;
   MakeJob("sim", {{"main", sleeper.pid()}});
