@@ -1,7 +1,9 @@
 // `ckptfs verify`, `extract` and `fsck`: what is done to images and stores without
 // a mount.
 #include <fcntl.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
 
 #include "agent/store/store.h"
@@ -93,6 +95,10 @@ int FsckCommand(const std::string& store, bool rebuild, const std::string& passp
   if (auto ready = InitCrypto(); !ready) return Say(ready.error());
   StoreOptions options;
   options.dir = store.empty() ? DefaultStore() : store;
+  // Opening makes what is not there, and whoever checks a store has one.
+  if (::access((options.dir + "/keys/self.key").c_str(), F_OK) != 0)
+    return Say(Error::FromErrno(errno, "{} is no store: keys/self.key", options.dir)
+                   .WithRemedy("--store names the folder of a store"));
   options.node = "fsck";  // names new keys; none are made
   options.ask_passphrase = PassphraseFrom(passphrase_file);
   auto good = CheckStore(options, rebuild, Print);

@@ -55,6 +55,14 @@ ls /run/ckptfs.* /dev/shm/ckptfs.* 2>/dev/null | while read -r folder; do
   [[ $folder == *.$(stat -c '%d-%i' "$dir/one.store") ]] && fail "$folder was left"
 done
 
+# fsck of what is no store makes none.
+refused "is no store" "$CKPTFS" fsck --store "$dir/typo"
+[[ -e $dir/typo ]] && fail "fsck made a store"
+mkdir "$dir/empty"
+refused "is no store" "$CKPTFS" fsck --rebuild --store "$dir/empty"
+[[ -z $(ls -A "$dir/empty") ]] || fail "fsck made something"
+"$CKPTFS" fsck --store "$dir/one.store" | grep -q "^the store is good" || fail "fsck"
+
 # As mount(8) and fstab call us.
 ln -s "$CKPTFS" "$dir/mount.fuse.ckptfs"
 "$dir/mount.fuse.ckptfs" "$dir/one.store" "$dir/one" -o rw,name=one,_netdev,nofail,noatime ||
