@@ -132,11 +132,13 @@ Finding StoreDisk(const std::string& store) {
           errno == EACCES ? "--store DIR that you may write to" : "it works, more slowly"};
 }
 
-Finding Program(const std::string& what, const char* name, const char* why, const char* remedy) {
-  for (const char* folder : {"/usr/sbin/", "/sbin/", "/usr/bin/", "/bin/", "/usr/local/sbin/"})
-    if (::access((std::string(folder) + name).c_str(), X_OK) == 0)
-      return {what, Verdict::kYes, std::string(folder) + name, ""};
-  return {what, Verdict::kPartly, fmt::format("no {}: {}", name, why), remedy};
+// Only the policy `tcp keep` needs it; all else works without.
+Finding KeptConnections(const Checkpointer& criu) {
+  bool keeps = criu.capabilities().tcp;
+  return {"policy tcp keep", keeps ? Verdict::kYes : Verdict::kPartly,
+          keeps ? "connections of root's jobs can be kept"
+                : "criu cannot lock the network with nftables: connections are always closed",
+          keeps ? "" : "apt install nftables, and a criu that was built with it"};
 }
 
 Finding Cgroups() {
@@ -166,6 +168,8 @@ std::vector<Finding> Examine(const std::string& store) {
   for (const auto& checkpointer : MakeCheckpointers()) {
     all.push_back(OneCheckpointer(*checkpointer));
     any = any || all.back().verdict == Verdict::kYes;
+    if (checkpointer->name() == "criu" && all.back().verdict == Verdict::kYes)
+      all.push_back(KeptConnections(*checkpointer));
   }
   if (!any)
     all.push_back({"checkpointers", Verdict::kNo, "none works: no job can be saved",
@@ -174,8 +178,6 @@ std::vector<Finding> Examine(const std::string& store) {
   all.push_back(Locked());
   all.push_back(Memory());
   all.push_back(StoreDisk(store));
-  all.push_back(Program("network lock", "nft", "jobs with open connections cannot be saved",
-                        "apt install nftables"));
   all.push_back(Cgroups());
   all.push_back(User());
   if (auto mounts = FindMounts(); mounts)

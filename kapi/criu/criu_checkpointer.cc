@@ -8,13 +8,14 @@ namespace ckptfs {
 CriuCheckpointer::CriuCheckpointer() = default;
 
 Capabilities CriuCheckpointer::capabilities() const {
+  auto tools = tools_.Lock();
   return {.attach = true,
           .leave_running = true,
           .incremental = false,  // by the store, which knows pages again by their content
           .stream = true,
           .hold = true,
           .clone = true,
-          .tcp = true,
+          .tcp = !*tools || (*tools)->criu.locks_tcp,
           .unprivileged = true,
           .needs_launch = false};
 }
