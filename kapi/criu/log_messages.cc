@@ -11,10 +11,14 @@ constexpr std::string_view kNewPids =
     "end that process, or write 'restart clone' to restart the job with pids of its own";
 constexpr std::string_view kBringFile =
     "put the file back as it was, or set the policy 'files' to have its saved content put back";
+constexpr std::string_view kNoContainer =
+    "run it outside of a container, or save the container with its own tools ('podman container "
+    "checkpoint')";
 constexpr std::string_view kCloseFirst = "let the program close it before the checkpoint";
 
 const CriuMessage kMessages[] = {
-    // Pids, sessions and terminals.
+    // Pids, sessions and terminals. Of a restore kExists means taken pids and nothing
+    // else: the agent then tries again with pids of the job's own.
     {"File exists", kRestore, Errc::kExists, "pid {} is in use on this node", kNewPids,
      "Can't fork for ", ":"},
     {"Pid ", kRestore, Errc::kExists, "pid {} is in use on this node", kNewPids,
@@ -89,9 +93,9 @@ const CriuMessage kMessages[] = {
     {"/dev/fuse", kDump, Errc::kUnsupported, "the job serves a FUSE file system",
      "run that server outside of the job"},
     {"/dev/nvidia", kAny, Errc::kUnsupported, "the job uses an NVIDIA GPU",
-     "use criu's CUDA plugin, or let the program save itself with the checkpointer 'self'"},
+     "let the program write its own state into a file, and run without the GPU meanwhile"},
     {"/dev/kvm", kDump, Errc::kUnsupported, "the job is a virtual machine",
-     "save it with the checkpointer 'qemu'"},
+     "save it with its own tools ('savevm' in qemu's monitor)"},
     {"Can't find suitable path for handle", kDump, Errc::kUnsupported,
      "the job watches a file with inotify or fanotify whose name cannot be found",
      "remove the watch before the checkpoint"},
@@ -104,14 +108,14 @@ const CriuMessage kMessages[] = {
      "find it with lslocks(8) and end it"},
 
     // Sockets.
-    {"Can't bind inet socket", kRestore, Errc::kExists,
+    {"Can't bind inet socket", kRestore, Errc::kBusy,
      "a network address that the job listens on is in use or not on this node ({})",
      "end the program that has the port (ss -ltnp), or wait a minute after the job's own end",
      "Can't bind inet socket ", ""},
     {"Can't connect inet socket back", kRestore, Errc::kIo,
      "a network connection of the job could not be made again",
      "leave the policy 'tcp' at 'close'"},
-    {"Can't bind id", kRestore, Errc::kExists, "the unix socket {} exists already",
+    {"Can't bind id", kRestore, Errc::kBusy, "the unix socket {} exists already",
      "remove it, or end the program that uses it", "addr ", ":"},
     {"Connected TCP socket", kAny, Errc::kUnsupported, "the job has network connections open",
      "leave the policy 'tcp' at 'close', or save both ends in one job"},
@@ -213,22 +217,22 @@ const CriuMessage kMessages[] = {
     {"CAP_CHECKPOINT_RESTORE", kAny, Errc::kNotYours, "criu lacks the capabilities it needs",
      "run ckptfs as root, or give it CAP_CHECKPOINT_RESTORE and CAP_SETPCAP"},
     {"Can't dump nested", kDump, Errc::kUnsupported,
-     "a process of the job is in a namespace of its own ({})",
-     "save containers with the checkpointer 'oci'", "nested ", " namespace"},
+     "a process of the job is in a namespace of its own ({})", kNoContainer, "nested ",
+     " namespace"},
     {"pid namespace without the process init", kAny, Errc::kUnsupported,
-     "the job is part of a container", "save the whole container with the checkpointer 'oci'"},
+     "the job is part of a container", kNoContainer},
     {"Nested mount namespaces", kDump, Errc::kUnsupported,
-     "the job has mount namespaces of its own", "save containers with the checkpointer 'oci'"},
+     "the job has mount namespaces of its own", kNoContainer},
     {"doesn't have a proper root mount", kAny, Errc::kUnsupported,
-     "the job has a file system root of its own", "save containers with the checkpointer 'oci'"},
+     "the job has a file system root of its own", kNoContainer},
     {"The root task has another root", kDump, Errc::kUnsupported,
-     "the job runs in a chroot of its own", "save containers with the checkpointer 'oci'"},
+     "the job runs in a chroot of its own", kNoContainer},
     {"FS mnt ", kDump, Errc::kUnsupported,
-     "the job's mount namespace holds a file system that cannot be saved: {}",
-     "save containers with the checkpointer 'oci'", "FS mnt ", " dev"},
+     "the job's mount namespace holds a file system that cannot be saved: {}", kNoContainer,
+     "FS mnt ", " dev"},
     {"doesn't live in IPC ns", kDump, Errc::kUnsupported,
      "the job uses System V shared memory, which lives outside of it",
-     "run the job in a container with an IPC namespace, and use the checkpointer 'oci'"},
+     "let the program use POSIX shared memory (shm_open) or mmap"},
     {"seccomp", kAny, Errc::kUnsupported, "the job's seccomp filters could not be handled",
      "let root save and restart it, or run it without seccomp"},
     {"tid_real", kDump, Errc::kUnsupported, "the job's seccomp filters could not be handled",

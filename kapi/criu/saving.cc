@@ -64,7 +64,9 @@ Result<void> CheckNamespaces(const ProcessInfo& process, pid_t reference) {
         theirs != 0 && theirs != NamespaceOf(reference, kind))
       return Fail(Errc::kUnsupported, "pid {} ('{}') runs in a container (another {} namespace)",
                   process.id.pid, process.name, kind)
-          .WithRemedy("save the whole container with the checkpointer 'oci'");
+          .WithRemedy(
+              "save it with its own tools ('podman container checkpoint'), or run it outside of a "
+              "container");
   return {};
 }
 

@@ -32,7 +32,7 @@ const Sample kSamples[] = {
     {CriuAct::kRestore,
      "(00.02)  77: Error (criu/sk-inet.c:1079): inet: Can't bind inet socket (id 10): Address "
      "already in use\n",
-     Errc::kExists,
+     Errc::kBusy,
      "a network address that the job listens on is in use or not on this node ((id 10): Address "
      "already in use)"},
     {CriuAct::kDump,
