@@ -3,17 +3,14 @@
 #include <sys/utsname.h>
 
 #include <algorithm>
-#include <set>
-#include <sstream>
 
 #include "agent/job.h"
 #include "agent/job_checkpointer.h"
 #include "agent/put_back.h"
+#include "kapi/needs.h"
 
 namespace ckptfs {
 namespace {
-
-constexpr size_t kCpuInfoLimitBytes = 16 << 20;
 
 struct UnitRun {
   const UnitInfo* info = nullptr;
@@ -96,6 +93,7 @@ class Run {
     if (!work) return work.error();
     unit.work.emplace(std::move(*work));
     auto built = RebuildWith(unit, job_.new_pids ? Pids::kNewNamespace : Pids::kSame);
+    // kExists of a rebuild is a taken pid; a taken port, kBusy, is taken there as well.
     if (!built && built.error().code() == Errc::kExists && !job_.new_pids) {
       unit.result.warnings.push_back("runs in a pid namespace of its own: " +
                                      built.error().message());
@@ -153,20 +151,6 @@ class Run {
   std::vector<UnitRun> units_;
 };
 
-std::set<std::string> CpuFeatures() {
-  std::set<std::string> features;
-  auto text = ReadFile("/proc/cpuinfo", kCpuInfoLimitBytes);
-  if (!text) return features;
-  std::istringstream lines(*text);
-  for (std::string line; std::getline(lines, line);) {
-    if (!line.starts_with("flags") && !line.starts_with("Features")) continue;
-    std::istringstream words(line.substr(line.find(':') + 1));
-    for (std::string word; words >> word;) features.insert(word);
-    return features;
-  }
-  return features;
-}
-
 }  // namespace
 
 Result<std::vector<std::string>> CheckNeeds(const Needs& needs) {
@@ -177,10 +161,12 @@ Result<std::vector<std::string>> CheckNeeds(const Needs& needs) {
     return Fail(Errc::kUnsupported, "it was saved on a {} machine, this is {}", needs.arch,
                 here.machine)
         .WithRemedy("restart it on a machine of the same kind");
-  auto features = CpuFeatures();
+  std::vector<std::string> features = CpuFeatures();
   std::string missing;
   for (const std::string& feature : needs.cpu_features)
-    if (!features.contains(feature)) missing += " " + feature;
+    // Images of before the list was kept short name every flag.
+    if (IsInstructionSet(feature) && !std::binary_search(features.begin(), features.end(), feature))
+      missing += " " + feature;
   if (!missing.empty() && !features.empty())
     return Fail(Errc::kUnsupported, "this CPU lacks what the job may be using:{}", missing)
         .WithRemedy("restart it on a machine whose CPU has these");

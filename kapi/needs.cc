@@ -40,6 +40,36 @@ std::string FindInNotes(Bytes notes) {
   return "";
 }
 
+#ifdef __x86_64__
+constexpr std::string_view kInstructionSets[] = {
+    "fpu",    "tsc",      "cx8",       "cmov",       "mmx",       "fxsr",       "pni",
+    "ssse3",  "fma",      "fma4",      "f16c",       "xop",       "tbm",        "cx16",
+    "movbe",  "popcnt",   "aes",       "vaes",       "rdrand",    "rdseed",     "rdpid",
+    "rdtscp", "lahf_lm",  "abm",       "lzcnt",      "3dnow",     "3dnowext",   "3dnowprefetch",
+    "mmxext", "bmi1",     "bmi2",      "adx",        "sha_ni",    "sha512",     "sm3",
+    "sm4",    "gfni",     "pclmulqdq", "vpclmulqdq", "clflush",   "clflushopt", "clwb",
+    "clzero", "cldemote", "movdiri",   "movdir64b",  "enqcmd",    "waitpkg",    "serialize",
+    "erms",   "fsrm",     "fzrm",      "fsrs",       "fsrc",      "fsgsbase",   "hle",
+    "rtm",    "tsxldtrk", "mwaitx",    "monitorx",   "lwp",       "ptwrite",    "pku",
+    "ospke",  "uintr",    "cmpccxadd", "raoint",     "prefetchi", "user_shstk", "syscall",
+    "lm"};
+// With whatever follows: versions and extensions.
+constexpr std::string_view kFamilies[] = {"sse", "avx", "xsave", "xgetbv", "amx_"};
+#endif
+
+}  // namespace
+
+bool IsInstructionSet(std::string_view flag) {
+#ifdef __x86_64__
+  auto begins = [&](std::string_view family) { return flag.starts_with(family); };
+  return std::find(std::begin(kInstructionSets), std::end(kInstructionSets), flag) !=
+             std::end(kInstructionSets) ||
+         std::any_of(std::begin(kFamilies), std::end(kFamilies), begins);
+#else
+  return !flag.empty();
+#endif
+}
+
 std::vector<std::string> CpuFeatures() {
   auto text = ReadFile("/proc/cpuinfo", 16 << 20);
   std::vector<std::string> features;
@@ -49,12 +79,11 @@ std::vector<std::string> CpuFeatures() {
   if (at == text->npos) return features;
   size_t colon = text->find(':', at);
   std::istringstream words(text->substr(colon + 1, text->find('\n', at + 1) - colon - 1));
-  for (std::string word; words >> word;) features.push_back(word);
+  for (std::string word; words >> word;)
+    if (IsInstructionSet(word)) features.push_back(word);
   std::sort(features.begin(), features.end());
   return features;
 }
-
-}  // namespace
 
 std::string ParseBuildId(Bytes file) {
   Elf64_Ehdr header;

@@ -5,6 +5,7 @@
 
 #include <map>
 #include <string>
+#include <string_view>
 #include <tuple>
 #include <vector>
 
@@ -33,6 +34,14 @@ class NeedsReader {
 
   Guarded<std::map<FileKey, std::string>> build_ids_;  // "" for files without one
 };
+
+// Whether a word of /proc/cpuinfo's flags is of instructions that programs may be using.
+// The others tell of the kernel, the hypervisor and the CPU's faults, and differ between
+// machines on which the same programs run. On other architectures than x86-64 all are.
+bool IsInstructionSet(std::string_view flag);
+
+// The instruction sets of this CPU, sorted; empty if /proc does not tell.
+std::vector<std::string> CpuFeatures();
 
 // The GNU build id in the notes of an ELF file's start; "" if there is none there.
 std::string ParseBuildId(Bytes file);

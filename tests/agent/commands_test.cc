@@ -1,11 +1,14 @@
 // Commands of a job over all its units: what each does, in which order, and what
 // is left when it fails.
 #include <fcntl.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <thread>
 
 #include "agent/command_table.h"
+#include "agent/job_restarter.h"
+#include "kapi/needs.h"
 #include "tests/agent/agent_test.h"
 
 namespace ckptfs {
@@ -311,6 +314,29 @@ TEST_F(CommandsTest, ATakenPidGivesANamespaceOfItsOwn) {
   ASSERT_TRUE(Do("sim", Cmd("restart")));
   EXPECT_TRUE(script_->Has("main:rebuild-new-pids"));
   EXPECT_NE(UnitOf("sim").warning.find("pid 4242 is in use"), std::string::npos);
+}
+
+TEST_F(CommandsTest, ATakenPortIsNoReasonForAPidNamespace) {
+  Sleeper sleeper;
+  MakeJob("sim", {{"main", sleeper.pid()}});
+  ASSERT_TRUE(Do("sim", Cmd("checkpoint stop")));
+  script_->Set([](std::string_view phase, std::string_view) -> Result<void> {
+    if (phase == "rebuild") return Fail(Errc::kBusy, "port 80 is in use");
+    return {};
+  });
+  EXPECT_EQ(Do("sim", Cmd("restart")).error().code(), Errc::kBusy);
+  EXPECT_FALSE(script_->Has("main:rebuild-new-pids"));
+}
+
+TEST(CheckNeedsTest, OnlyInstructionSetsAreRequired) {
+  EXPECT_TRUE(CheckNeeds({.cpu_features = {"hypervisor", "ibrs", "tsc_known_freq", "nopl"}}).ok());
+#ifdef __x86_64__
+  EXPECT_EQ(CheckNeeds({.cpu_features = {"avx_of_tomorrow"}}).error().code(), Errc::kUnsupported);
+  std::vector<std::string> here = CpuFeatures();
+  EXPECT_TRUE(std::binary_search(here.begin(), here.end(), "sse2"));
+  EXPECT_FALSE(std::binary_search(here.begin(), here.end(), "nopl"));
+  EXPECT_TRUE(CheckNeeds({.cpu_features = here}).ok());
+#endif
 }
 
 TEST_F(CommandsTest, ACloneIsAJobOfItsOwnAndTheOriginalIsUntouched) {
