@@ -29,16 +29,19 @@ Save it every ten minutes, keep the last five versions, restart it if it fails:
 
     printf 'interval 600\nkeep 5\nrestart on-failure\n' > jobs/mine/policy
 
-Take it to another machine, which must trust this one:
+Take it to another machine. The two must trust each other before the checkpoint:
+this one, so that the other can read the image; the other, so that it takes it.
 
+    cp /OTHER/ckpt/keys/self.pub keys/trusted/other.pub
     cp keys/self.pub /OTHER/ckpt/keys/trusted/here.pub
+    echo checkpoint stop > jobs/sim/ctl
     mkdir -p /OTHER/ckpt/images/sim
-    cp -a images/sim/1 /OTHER/ckpt/images/sim/
+    cp -a images/sim/3 /OTHER/ckpt/images/sim/
 
 and there:
 
     mkdir jobs/sim
-    echo restart 1 > jobs/sim/ctl
+    echo restart 3 > jobs/sim/ctl
 
 When a write fails, the words are in jobs/JOB/error_log (or in error_log here).
 
