@@ -7,6 +7,7 @@
 
 #include "agent/agent.h"
 #include "tests/agent/scripted_checkpointer.h"
+#include "tests/base/eventually.h"
 
 namespace ckptfs {
 
@@ -29,8 +30,8 @@ class AgentTest : public testing::Test {
   UnitStatus UnitOf(const std::string& job, const std::string& unit = "main");
   std::string Events() const;
   void SetPolicy(const std::string& job, const std::string& text);
-  // Waits, on events and not on time, until the text is there; fails after 10 s.
-  void AwaitEvent(const std::string& text);
+  // Waits, on events and not on time, until the text is there so many times; fails after 20 s.
+  void AwaitEvent(const std::string& text, int times = 1);
   void AwaitState(const std::string& job, JobState state);
 
   static Command Cmd(const std::string& text);

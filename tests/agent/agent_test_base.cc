@@ -126,7 +126,13 @@ void AgentTest::SetPolicy(const std::string& job, const std::string& text) {
   ASSERT_TRUE(agent_->SetPolicy(job, *changed, {}));
 }
 
-void AgentTest::AwaitEvent(const std::string& text) {
+void AgentTest::AwaitEvent(const std::string& text, int times) {
+  auto is_there = [&] {
+    std::string events = Events();
+    int count = 0;
+    for (size_t at = 0; (at = events.find(text, at)) != std::string::npos; ++at) ++count;
+    return count >= times;
+  };
   std::mutex mutex;
   std::condition_variable added;
   uint64_t id = events_->Subscribe([&] {
@@ -135,17 +141,15 @@ void AgentTest::AwaitEvent(const std::string& text) {
   });
   {
     std::unique_lock lock(mutex);
-    bool there = added.wait_for(lock, std::chrono::seconds(10),
-                                [&] { return Events().find(text) != std::string::npos; });
-    EXPECT_TRUE(there) << "no event '" << text << "' in:\n" << Events();
+    EXPECT_TRUE(added.wait_for(lock, std::chrono::seconds(20), is_there))
+        << "no event '" << text << "' in:\n"
+        << Events();
   }
   events_->Unsubscribe(id);
 }
 
 void AgentTest::AwaitState(const std::string& job, JobState state) {
-  auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
-  while (StatusOf(job).state != state && std::chrono::steady_clock::now() < deadline)
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  (void)Eventually([&] { return StatusOf(job).state == state; }, std::chrono::seconds(20));
   EXPECT_EQ(JobStateName(StatusOf(job).state), JobStateName(state));
 }
 

@@ -135,7 +135,7 @@ TEST_F(AttachTest, SomeoneElsesProcess) {
 TEST_F(AttachTest, KinOutsideOfTheTreeIsNamed) {
   // A daemon's way: the grandchild stays in the session and leaves the tree.
   Sleeper sleeper({"/bin/sh", "-c", "(sleep 999 & ); exec sleep 1000"});
-  while ((*ReadProcess(sleeper.pid()))->name != "sleep") std::this_thread::yield();
+  ASSERT_TRUE(Eventually([&] { return (*ReadProcess(sleeper.pid()))->name == "sleep"; }));
   std::vector<pid_t> outside;
   auto everyone = ReadTree(1);
   for (const ProcessInfo& info : *everyone)

@@ -394,8 +394,10 @@ TEST_F(CommandsTest, TheDestructorUndoesWhatRuns) {
   Held held(*script_, "stop", "main");
   auto answer = Begin("sim", Cmd("checkpoint"));
   held.Await();
+  auto cancel = *script_->cancel.Lock();
   std::thread end([&] { agent_.reset(); });
-  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  pollfd cancelled{cancel->fd(), POLLIN, 0};
+  EXPECT_EQ(::poll(&cancelled, 1, 20'000), 1);
   held.Go();
   end.join();
   EXPECT_EQ(answer.get().error().code(), Errc::kCancelled);

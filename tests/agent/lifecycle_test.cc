@@ -239,17 +239,8 @@ TEST_F(LifecycleTest, AFailedJobIsRestartedThreeTimesAtMost) {
   ::kill(a.pid(), SIGKILL);
   // The unit that still lives ends, then both come back.
   for (int i = 1; i <= 3; ++i) {
-    auto restarted = [&] {
-      std::string events = Events();
-      int count = 0;
-      for (size_t at = 0; (at = events.find("sim restart ok", at)) != std::string::npos; ++at)
-        ++count;
-      return count;
-    };
-    auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-    while (restarted() < i && std::chrono::steady_clock::now() < deadline)
-      std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    ASSERT_EQ(restarted(), i) << Events();
+    AwaitEvent("sim restart ok", i);
+    ASSERT_FALSE(HasFailure());
     EXPECT_EQ(ended.wait_for(std::chrono::seconds(0)), std::future_status::timeout);
     KillRestored();
   }

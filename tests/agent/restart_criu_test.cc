@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <sstream>
-#include <thread>
 
 #include "kapi/registry.h"
 #include "tests/agent/agent_test.h"
@@ -55,11 +54,7 @@ class RestartCriuTest : public AgentTest {
     return static_cast<size_t>(std::count(text.begin(), text.end(), '\n'));
   }
   void AwaitLines(const std::string& name, size_t count) {
-    auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
-    while (Lines(name) < count) {
-      ASSERT_LT(std::chrono::steady_clock::now(), deadline) << name << " does not grow";
-      std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    }
+    ASSERT_TRUE(Eventually([&] { return Lines(name) >= count; })) << name << " does not grow";
   }
   // Every line is its own number: nothing was lost, doubled or written over.
   void ExpectUnbroken(const std::string& name) {
@@ -152,8 +147,7 @@ TEST_F(RestartCriuTest, RedisKeepsItsDataAndItsPort) {
     return std::string(text, n);
   };
   Sleeper redis({server, "--port", "27391", "--save", "", "--dir", dir_});
-  for (int i = 0; i < 500 && cli("ping") != "PONG\n"; ++i)
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  ASSERT_TRUE(Eventually([&] { return cli("ping") == "PONG\n"; }));
   ASSERT_EQ(cli("set fruit apple"), "OK\n");
   MakeJob("redis", {{"main", redis.pid()}});
   auto saved = Do("redis", Cmd("checkpoint stop"));

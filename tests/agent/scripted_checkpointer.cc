@@ -112,6 +112,7 @@ class ScriptedCheckpointer : public Checkpointer {
   }
   Availability Probe() const override { return {.available = true, .version = "1"}; }
   Result<std::unique_ptr<Saving>> Prepare(SaveRequest request) override {
+    *script_->cancel.Lock() = request.cancel;
     if (auto on = script_->Reach("prepare", request.unit); !on) return on.error();
     return std::make_unique<ScriptedSaving>(script_, std::move(request));
   }

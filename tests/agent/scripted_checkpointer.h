@@ -30,8 +30,9 @@ class Script {
 
   // What units have open for writing, by path.
   Guarded<std::map<std::string, std::vector<std::string>>> files;
-  Guarded<std::vector<Child>> restored;  // processes made by rebuilds
-  bool pids_taken = false;               // a rebuild with the same pids fails
+  Guarded<std::vector<Child>> restored;          // processes made by rebuilds
+  Guarded<std::shared_ptr<CancelToken>> cancel;  // of the last save that was prepared
+  bool pids_taken = false;                       // a rebuild with the same pids fails
   uint64_t image_bytes = 10000;
 
  private:

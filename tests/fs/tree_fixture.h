@@ -9,6 +9,7 @@
 
 #include "fs/root.h"
 #include "fs/tree.h"
+#include "tests/base/eventually.h"
 #include "tests/fs/fakes.h"
 
 namespace ckptfs {
@@ -247,14 +248,6 @@ class TreeTest : public testing::Test {
   template <typename T>
   static Errc CodeOf(const Result<T>& result) {
     return result ? Errc::kInternal : result.error().code();
-  }
-  template <typename Condition>
-  static bool Eventually(Condition condition) {
-    for (int i = 0; i < 6000; ++i) {
-      if (condition()) return true;
-      std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    }
-    return false;
   }
 
   fake::FakeStore store_;

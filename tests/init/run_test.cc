@@ -5,6 +5,7 @@
 
 #include "base/child.h"
 #include "base/process.h"
+#include "tests/base/eventually.h"
 
 namespace ckptfs {
 namespace {
@@ -27,13 +28,10 @@ class InitRun : public testing::Test {
     return text;
   }
   static bool GetsName(pid_t pid, const std::string& name) {
-    for (int i = 0; i < 4000; ++i) {
+    return Eventually([&] {
       auto info = ReadProcess(pid);
-      if (!info || !*info) return false;
-      if ((*info)->name == name) return true;
-      ::usleep(2000);
-    }
-    return false;
+      return info && *info && (*info)->name == name;
+    });
   }
 };
 
@@ -79,12 +77,11 @@ TEST_F(InitRun, WaitsForWhatTheProgramLeftBehind) {
   Child init = Start({"/bin/sh", "-c", "exec 3<&0; (setsid sh -c 'read x; exit 0' <&3 &) ; exit 0"},
                      options);
   pipe->first.Reset();
-  for (int i = 0; i < 4000; ++i) {
+  // The program has ended; the daemon is a child of init's now.
+  ASSERT_TRUE(Eventually([&] {
     auto tree = ReadTree(init.pid());
-    // The program has ended; the daemon is a child of init's now.
-    if (tree && tree->size() == 2 && (*tree)[1].session == (*tree)[1].id.pid) break;
-    ::usleep(2000);
-  }
+    return tree && tree->size() == 2 && (*tree)[1].session == (*tree)[1].id.pid;
+  }));
   EXPECT_EQ((*ReadProcess(init.pid()))->name, "ckptfs-init");
   pipe->second.Reset();
   ASSERT_TRUE(GetsName(init.pid(), "ckpt:exit=0"));

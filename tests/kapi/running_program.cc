@@ -2,12 +2,10 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <poll.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <chrono>
 #include <cstdlib>
 
 #include "kapi/tree_control.h"
@@ -21,14 +19,6 @@ TestDir::TestDir(uid_t uid, gid_t gid) {
 }
 
 TestDir::~TestDir() { EXPECT_TRUE(RemoveTree(kCwd, path_).ok()); }
-
-void PauseBriefly() { ::poll(nullptr, 0, 2); }
-
-int64_t NowMs() {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(
-             std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
 
 RunningProgram::RunningProgram(const std::vector<std::string>& argv, ChildOptions options) {
   options.argv = argv;

@@ -7,6 +7,7 @@
 #include "base/child.h"
 #include "base/process.h"
 #include "kapi/checkpointer.h"
+#include "tests/base/eventually.h"
 
 namespace ckptfs {
 
@@ -22,12 +23,6 @@ class TestDir {
  private:
   std::string path_;
 };
-
-// True once `condition` holds; false when it does not within `limit_s`.
-template <typename Condition>
-bool Eventually(Condition condition, int limit_s = 20);
-void PauseBriefly();
-int64_t NowMs();
 
 // One program, in a session of its own unless told otherwise. Ended, with all that
 // descends from it, by the destructor.
@@ -58,7 +53,7 @@ class Counter {
   long Value() const;
   // It has grown by at least `by` since `from`.
   bool GrowsFrom(long from, int by = 2) const {
-    return Eventually([&] { return Value() >= from + by; });
+    return Eventually([&] { return Value() >= from + by; }, std::chrono::seconds(20));
   }
 
  private:
@@ -67,15 +62,5 @@ class Counter {
 
 Credentials RootCredentials();
 Credentials UserCredentials(uid_t uid, gid_t gid);
-
-template <typename Condition>
-bool Eventually(Condition condition, int limit_s) {
-  int64_t deadline = NowMs() + limit_s * 1000;
-  while (!condition()) {
-    if (NowMs() > deadline) return false;
-    PauseBriefly();
-  }
-  return true;
-}
 
 }  // namespace ckptfs
