@@ -148,7 +148,7 @@ class WaitFile : public OpenedFile {
   // One question to the agent, however many read and poll.
   void Ask() {
     if (std::exchange(state_->guarded.Lock()->asked, true)) return;
-    auto ended = [state = state_](Result<std::string> line) { Ended(state, std::move(line)); };
+    auto ended = [state = state_](const Result<std::string>& line) { Ended(state, line); };
     auto id = view_->agent().WaitForEnd(job_, opener_, ended);
     if (!id) return Ended(state_, id.error());
     bool too_late = false;

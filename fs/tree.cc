@@ -193,10 +193,10 @@ void Tree::Flush(Handle handle, const Reply<void>& reply) {
   workers_->Post([file = *file, reply] { reply(file->Flush()); });
 }
 
-Result<short> Tree::Poll(Handle handle, std::function<void()> wake) {
+Result<short> Tree::Poll(Handle handle, const std::function<void()>& wake) {
   auto file = FileOf(handle);
   if (!file) return file.error();
-  return (*file)->Poll(std::move(wake));
+  return (*file)->Poll(wake);
 }
 
 void Tree::Release(Handle handle, const Reply<void>& reply) {

@@ -73,7 +73,7 @@ class Tree {
   void Write(const Caller& caller, Handle handle, uint64_t offset, Bytes bytes,
              const Reply<size_t>& reply);
   void Flush(Handle handle, const Reply<void>& reply);
-  Result<short> Poll(Handle handle, std::function<void()> wake);
+  Result<short> Poll(Handle handle, const std::function<void()>& wake);
   void Release(Handle handle, const Reply<void>& reply);
 
   // A folder as it was when it was opened (or rewound): removing while reading
