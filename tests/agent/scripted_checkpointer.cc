@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -133,7 +134,10 @@ class ScriptedCheckpointer : public Checkpointer {
     if (auto on = script_->Reach("kill", ""); !on) return on.error();
     // Not KillTree, which would reap our children before a Child can.
     auto pidfd = OpenPidfd(unit.root);
-    if (pidfd) ::kill(unit.root.pid, SIGKILL);
+    if (!pidfd) return {};
+    ::kill(unit.root.pid, SIGKILL);
+    pollfd ended{pidfd->get(), POLLIN, 0};
+    if (::poll(&ended, 1, 20'000) != 1) return Fail(Errc::kTimedOut, "it does not die");
     return {};
   }
   std::string LastLog(std::string_view, std::string_view) const override { return "log\n"; }
