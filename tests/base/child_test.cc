@@ -113,10 +113,12 @@ TEST_F(ChildTest, HasThePassedDescriptorsInOrderAndNoOthers) {
   dir.Write("three", "3");
   dir.Write("four", "4");
   auto three = Open(dir / "three", O_RDONLY), four = Open(dir / "four", O_RDONLY);
-  ChildOptions options = Shell("cat <&3; cat <&4; echo; ls -C /proc/$$/fd | tr -s ' \\t' ' '");
+  ChildOptions options = Shell(
+      "cat <&3; cat <&4; echo; set -- /proc/$$/fd/*; for fd; do printf ' %s' ${fd##*/}; done; "
+      "echo");
   options.pass_fds = {three->get(), four->get()};
   std::string output = RunToEnd(options).output;
-  EXPECT_THAT(output, testing::StartsWith("34\n0 1 2 3 4"));
+  EXPECT_THAT(output, testing::StartsWith("34\n 0 1 2 3 4"));
   for (int fd = 6; fd < 64; ++fd)
     EXPECT_THAT(output, testing::Not(HasSubstr(fmt::format(" {}\n", fd))));
   ::close(inherited);

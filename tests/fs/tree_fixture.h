@@ -5,12 +5,9 @@
 #include <poll.h>
 
 #include <condition_variable>
-#include <optional>
 
-#include "fs/root.h"
-#include "fs/tree.h"
 #include "tests/base/eventually.h"
-#include "tests/fs/fakes.h"
+#include "tests/fs/fake_tree.h"
 
 namespace ckptfs {
 
@@ -50,22 +47,11 @@ class Waiting {
   std::shared_ptr<State> state_ = std::make_shared<State>();
 };
 
-class TreeTest : public testing::Test {
+class TreeTest : public testing::Test, protected FakeTree {
  protected:
-  TreeTest() {
-    ViewOptions options;
-    options.agent = &agent_;
-    options.workers = workers_.get();
-    options.admissions = admissions_.get();
-    options.node = "here";
-    view_.emplace(options);
-    tree_.emplace(std::make_shared<RootFolder>(&*view_), workers_.get());
-  }
   ~TreeTest() override {
-    admissions_.reset();
-    workers_.reset();
+    EndWorkers();
     EXPECT_EQ(tree_->open_files(), 0u) << "a handle leaked";
-    tree_.reset();
   }
 
   // Looks `path` up from the root and forgets it again but for the last inode.
@@ -249,13 +235,6 @@ class TreeTest : public testing::Test {
   static Errc CodeOf(const Result<T>& result) {
     return result ? Errc::kInternal : result.error().code();
   }
-
-  fake::FakeStore store_;
-  fake::FakeAgent agent_{&store_};
-  std::unique_ptr<Workers> workers_ = std::make_unique<Workers>(2);
-  std::unique_ptr<Workers> admissions_ = std::make_unique<Workers>(1);
-  std::optional<View> view_;
-  std::optional<Tree> tree_;
 };
 
 }  // namespace ckptfs
