@@ -13,26 +13,18 @@
 #include <thread>
 
 #include "base/process.h"
-#include "fs/root.h"
 #include "mount/fuse_session.h"
 #include "tests/base/eventually.h"
-#include "tests/fs/fakes.h"
+#include "tests/fs/fake_tree.h"
 
 namespace ckptfs {
 namespace {
 
-class MountTest : public testing::Test {
+class MountTest : public testing::Test, protected FakeTree {
  protected:
   void SetUp() override {
     if (::access("/dev/fuse", R_OK | W_OK) != 0) GTEST_SKIP() << "/dev/fuse cannot be opened";
     if (!MayMount()) GTEST_SKIP() << "nobody here may mount: no CAP_SYS_ADMIN, no fusermount3";
-    ViewOptions options;
-    options.agent = &agent_;
-    options.workers = workers_.get();
-    options.admissions = admissions_.get();
-    options.node = "here";
-    view_.emplace(options);
-    tree_.emplace(std::make_shared<RootFolder>(&*view_), workers_.get());
     auto session = FuseSession::Mount(&*tree_, workers_.get(), {dir_.path(), "fake", {}}, nullptr);
     ASSERT_TRUE(session.ok()) << session.error().Text();
     session_ = std::move(*session);
@@ -42,8 +34,7 @@ class MountTest : public testing::Test {
   void TearDown() override {
     if (session_) session_->Stop();
     if (loop_.joinable()) loop_.join();
-    admissions_.reset();
-    workers_.reset();
+    EndWorkers();
     tree_.reset();
     session_.reset();
   }
@@ -59,12 +50,6 @@ class MountTest : public testing::Test {
   }
 
   TempDir dir_;
-  fake::FakeStore store_;
-  fake::FakeAgent agent_{&store_};
-  std::unique_ptr<Workers> workers_ = std::make_unique<Workers>(2);
-  std::unique_ptr<Workers> admissions_ = std::make_unique<Workers>(1);
-  std::optional<View> view_;
-  std::optional<Tree> tree_;
   std::unique_ptr<FuseSession> session_;
   std::thread loop_;
 };
