@@ -62,6 +62,20 @@ class CriuTest : public testing::Test {
         (*saving)->Resume(leave_running ? AfterCheckpoint::kGoOn : AfterCheckpoint::kEnd);
     ASSERT_TRUE(resumed.ok()) << resumed.error().Text() << "\n" << CriusLog();
   }
+  // The program, which counts in `counter`, is saved and ended by that. Its pid is in `pid`.
+  void SaveAndEnd(const std::vector<std::string>& argv, const Counter& counter, MemoryImage* image,
+                  pid_t* pid) {
+    RunningProgram program(argv);
+    *pid = program.pid();
+    ASSERT_TRUE(counter.GrowsFrom(0));
+    ASSERT_NO_FATAL_FAILURE(Save(program.unit(), image, false));
+    EXPECT_FALSE(program.alive());
+  }
+  // Free, or held by what only waits to be reaped.
+  static bool IsFree(pid_t pid) {
+    auto left = ReadProcess(pid);
+    return left.ok() && (!*left || (*left)->state == 'Z');
+  }
   // A whole restart; what runs then is in `unit`.
   void Restore(const MemoryImage& image, UnitProcesses* unit, Pids pids = Pids::kSame) {
     auto rebuilding = checkpointer().PrepareRebuild(ToRebuild(pids));

@@ -17,6 +17,19 @@ class CriuFaults : public CriuTest {
   static bool RunsFreely(const RunningProgram& program, const Counter& counter) {
     return program.alive() && counter.GrowsFrom(counter.Value());
   }
+  // `does` in a daemon that kills itself somewhere in it.
+  template <typename Does>
+  static void KillADaemonThat(Does does) {
+    pid_t daemon = ::fork();
+    ASSERT_GE(daemon, 0);
+    if (daemon == 0) {
+      does();
+      ::_exit(3);
+    }
+    int status = 0;
+    ASSERT_EQ(::waitpid(daemon, &status, 0), daemon);
+    EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) << status;
+  }
 };
 
 TEST_F(CriuFaults, SinkThatFailsAtAnyOperationLeavesTheJobRunning) {
@@ -75,9 +88,7 @@ TEST_F(CriuFaults, DaemonKilledAtAnyMomentLeavesTheJobRunning) {
   ASSERT_TRUE(counter.GrowsFrom(0));
   for (int operation : {1, 5, 20, 60, 100, 130, 150, 1000}) {
     // 1000: killed while the job is held, after everything was saved.
-    pid_t daemon = ::fork();
-    ASSERT_GE(daemon, 0);
-    if (daemon == 0) {
+    KillADaemonThat([&] {
       auto saving = checkpointer().Prepare(ToSave(program.unit(), operation % 2 == 0));
       if (!saving) ::_exit(1);
       MemoryImage image;
@@ -87,11 +98,8 @@ TEST_F(CriuFaults, DaemonKilledAtAnyMomentLeavesTheJobRunning) {
         if (--left == 0) ::kill(::getpid(), SIGKILL);
       };
       if (!(*saving)->Checkpoint(sink)) ::_exit(2);
-      ::kill(::getpid(), SIGKILL);
-    }
-    int status = 0;
-    ASSERT_EQ(::waitpid(daemon, &status, 0), daemon);
-    EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) << status;
+      ::kill(::getpid(), SIGKILL);  // while it is held
+    });
     ASSERT_TRUE(RunsFreely(program, counter)) << "after operation " << operation;
     // Its criu ends by itself: the next one would find the job traced.
     ASSERT_TRUE(Eventually([&] {
@@ -105,13 +113,7 @@ TEST_F(CriuFaults, DamagedImageStartsNothing) {
   Counter counter(work_ / "count");
   MemoryImage image;
   pid_t pid;
-  {
-    RunningProgram program({Program("state"), counter.path()});
-    pid = program.pid();
-    ASSERT_TRUE(counter.GrowsFrom(0));
-    Save(program.unit(), &image, false);
-    if (HasFatalFailure()) return;
-  }
+  ASSERT_NO_FATAL_FAILURE(SaveAndEnd({Program("state"), counter.path()}, counter, &image, &pid));
   std::string before = *ReadFile(counter.path(), 4096);
   auto total = static_cast<int64_t>(image.TotalBytes());
   for (int64_t bytes : {int64_t{0}, int64_t{100}, int64_t{2000}, total / 4, total / 2,
@@ -125,8 +127,7 @@ TEST_F(CriuFaults, DamagedImageStartsNothing) {
       auto rebuilt = (*rebuilding)->Rebuild(source);
       ASSERT_FALSE(rebuilt.ok()) << bytes;
       EXPECT_EQ(rebuilt.error().code(), Errc::kCorrupt) << rebuilt.error().Text();
-      auto left = ReadProcess(pid);
-      EXPECT_TRUE(left.ok() && (!*left || (*left)->state == 'Z')) << bytes;
+      EXPECT_TRUE(IsFree(pid)) << bytes;
       EXPECT_EQ(*ReadFile(counter.path(), 4096), before);
     }
   }
@@ -136,18 +137,10 @@ TEST_F(CriuFaults, DaemonKilledWhileARestoreIsHeldStartsNothing) {
   Counter counter(work_ / "count");
   MemoryImage image;
   pid_t pid;
-  {
-    RunningProgram program({Program("count"), counter.path()});
-    pid = program.pid();
-    ASSERT_TRUE(counter.GrowsFrom(0));
-    Save(program.unit(), &image, false);
-    if (HasFatalFailure()) return;
-  }
+  ASSERT_NO_FATAL_FAILURE(SaveAndEnd({Program("count"), counter.path()}, counter, &image, &pid));
   std::string before = *ReadFile(counter.path(), 4096);
   for (int operation : {1, 10, 30, 1000}) {
-    pid_t daemon = ::fork();
-    ASSERT_GE(daemon, 0);
-    if (daemon == 0) {
+    KillADaemonThat([&] {
       auto rebuilding = checkpointer().PrepareRebuild(ToRebuild());
       if (!rebuilding) ::_exit(1);
       MemorySource source(&image);
@@ -156,11 +149,8 @@ TEST_F(CriuFaults, DaemonKilledWhileARestoreIsHeldStartsNothing) {
         if (--left == 0) ::kill(::getpid(), SIGKILL);
       };
       if (!(*rebuilding)->Rebuild(source)) ::_exit(2);
-      ::kill(::getpid(), SIGKILL);
-    }
-    int status = 0;
-    ASSERT_EQ(::waitpid(daemon, &status, 0), daemon);
-    EXPECT_TRUE(WIFSIGNALED(status)) << status;
+      ::kill(::getpid(), SIGKILL);  // while it is held
+    });
     // Free again, or never taken; and it has not counted on.
     EXPECT_TRUE(Eventually([&] { return !*ReadProcess(pid); })) << operation;
     EXPECT_EQ(*ReadFile(counter.path(), 4096), before) << operation;
@@ -171,13 +161,7 @@ TEST_F(CriuFaults, ProcessesBeyondTheOwnersRightsAreEndedBeforeTheyRun) {
   Counter counter(work_ / "count");
   MemoryImage image;
   pid_t pid;
-  {
-    RunningProgram program({Program("count"), counter.path()});
-    pid = program.pid();
-    ASSERT_TRUE(counter.GrowsFrom(0));
-    Save(program.unit(), &image, false);
-    if (HasFatalFailure()) return;
-  }
+  ASSERT_NO_FATAL_FAILURE(SaveAndEnd({Program("count"), counter.path()}, counter, &image, &pid));
   std::string before = *ReadFile(counter.path(), 4096);
   RebuildRequest request = ToRebuild();
   request.owner.permitted_capabilities &= ~1ull;  // CAP_CHOWN
@@ -188,8 +172,7 @@ TEST_F(CriuFaults, ProcessesBeyondTheOwnersRightsAreEndedBeforeTheyRun) {
   ASSERT_FALSE(rebuilt.ok());
   EXPECT_EQ(rebuilt.error().code(), Errc::kNotYours) << rebuilt.error().Text();
   EXPECT_NE(rebuilt.error().message().find("CAP_CHOWN"), std::string::npos);
-  auto left = ReadProcess(pid);
-  EXPECT_TRUE(left.ok() && (!*left || (*left)->state == 'Z'));
+  EXPECT_TRUE(IsFree(pid));
   EXPECT_EQ(*ReadFile(counter.path(), 4096), before);
 }
 

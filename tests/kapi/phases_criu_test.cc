@@ -67,17 +67,10 @@ TEST_F(CriuPhases, CheckpointStopCanBeUndone) {
 TEST_F(CriuPhases, StoppedJobIsRestoredWhereItWas) {
   Counter counter(work_ / "count");
   MemoryImage image;
-  long stopped_at;
   pid_t pid;
-  {
-    RunningProgram program({Program("count"), counter.path(), "10"});
-    pid = program.pid();
-    ASSERT_TRUE(counter.GrowsFrom(0));
-    Save(program.unit(), &image, false);
-    if (HasFatalFailure()) return;
-    stopped_at = counter.Value();
-    EXPECT_FALSE(program.alive());
-  }
+  ASSERT_NO_FATAL_FAILURE(
+      SaveAndEnd({Program("count"), counter.path(), "10"}, counter, &image, &pid));
+  long stopped_at = counter.Value();
   auto rebuilding = checkpointer().PrepareRebuild(ToRebuild());
   ASSERT_TRUE(rebuilding.ok()) << rebuilding.error().Text();
   MemorySource source(&image);
@@ -96,13 +89,7 @@ TEST_F(CriuPhases, RebuiltButNotResumedLeavesNothing) {
   Counter counter(work_ / "count");
   MemoryImage image;
   pid_t pid;
-  {
-    RunningProgram program({Program("count"), counter.path()});
-    pid = program.pid();
-    ASSERT_TRUE(counter.GrowsFrom(0));
-    Save(program.unit(), &image, false);
-    if (HasFatalFailure()) return;
-  }
+  ASSERT_NO_FATAL_FAILURE(SaveAndEnd({Program("count"), counter.path()}, counter, &image, &pid));
   long stopped_at = counter.Value();
   for (Pids pids : {Pids::kSame, Pids::kNewNamespace}) {
     auto rebuilding = checkpointer().PrepareRebuild(ToRebuild(pids));
@@ -111,8 +98,7 @@ TEST_F(CriuPhases, RebuiltButNotResumedLeavesNothing) {
     auto rebuilt = (*rebuilding)->Rebuild(source);
     ASSERT_TRUE(rebuilt.ok()) << rebuilt.error().Text() << CriusLog();
     rebuilding->reset();
-    auto left = ReadProcess(pid);
-    EXPECT_TRUE(left.ok() && (!*left || (*left)->state == 'Z'));
+    EXPECT_TRUE(IsFree(pid));
     EXPECT_EQ(counter.Value(), stopped_at);
   }
 }
