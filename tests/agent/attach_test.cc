@@ -28,7 +28,7 @@ class AttachTest : public AgentTest {
 
 TEST_F(AttachTest, ATreeBecomesTheUnit) {
   Sleeper sleeper({"/bin/sh", "-c", "sleep 1000 & wait"});
-  while (ReadTree(sleeper.pid())->size() < 2) std::this_thread::yield();
+  ASSERT_TRUE(Eventually([&] { return ReadTree(sleeper.pid())->size() == 2; }));
   ASSERT_TRUE(agent_->Attach("sim", "main", sleeper.pid(), {}));
   UnitStatus unit = UnitOf("sim");
   EXPECT_EQ(unit.state, JobState::kRunning);
@@ -86,7 +86,7 @@ TEST_F(AttachTest, AZombie) {
 
 TEST_F(AttachTest, AnotherUnitsProcess) {
   Sleeper sleeper({"/bin/sh", "-c", "sleep 1000 & wait"});
-  while (ReadTree(sleeper.pid())->size() < 2) std::this_thread::yield();
+  ASSERT_TRUE(Eventually([&] { return ReadTree(sleeper.pid())->size() == 2; }));
   pid_t child = (*ReadTree(sleeper.pid()))[1].id.pid;
   MakeJob("other", {{"main", sleeper.pid()}});
   for (pid_t pid : {sleeper.pid(), child}) {

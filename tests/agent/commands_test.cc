@@ -243,9 +243,8 @@ TEST_F(CommandsTest, BackgroundAnswersOnceStarted) {
 
 TEST_F(CommandsTest, ACallerInsideIsAnsweredBeforeTheFreeze) {
   Sleeper sleeper({"/bin/sh", "-c", "sleep 1000 & wait"});
-  pid_t child = 0;
-  while (child == 0)
-    if (auto tree = ReadTree(sleeper.pid()); tree && tree->size() > 1) child = (*tree)[1].id.pid;
+  ASSERT_TRUE(Eventually([&] { return ReadTree(sleeper.pid())->size() == 2; }));
+  pid_t child = (*ReadTree(sleeper.pid()))[1].id.pid;
   MakeJob("sim", {{"main", sleeper.pid()}});
   for (const char* command : {"checkpoint", "suspend"}) {
     std::string phase = std::string(command) == "checkpoint" ? "stop" : "suspend";

@@ -178,6 +178,9 @@ ProcessId Sleeper::id() const { return (*ReadProcess(pid()))->id; }
 
 void Sleeper::Kill() {
   if (!child_ || !child_->running()) return;
+  if (auto tree = ReadTree(pid()))  // what it started would stay behind
+    for (const ProcessInfo& info : *tree)
+      if (info.id.pid != pid()) ::kill(info.id.pid, SIGKILL);
   (void)child_->Signal(SIGKILL);
   (void)child_->Wait();
 }

@@ -42,7 +42,7 @@ class Script {
 
 std::unique_ptr<Checkpointer> MakeScripted(std::shared_ptr<Script> script);
 
-// A child that sleeps, reaped when this goes.
+// A child that sleeps; ended with all that descends from it, and reaped, when this goes.
 class Sleeper {
  public:
   explicit Sleeper(std::vector<std::string> argv = {"/bin/sleep", "1000"},
