@@ -97,7 +97,9 @@ Result<Fd> LocalStore::IncomingDir(std::string_view job, uint64_t version) const
 Result<void> LocalStore::MakeIncoming(std::string_view job_name, uint64_t version) {
   std::string job(job_name);
   if (auto good = CheckName(job, "job"); !good) return good;
-  if (version == 0 || version > INT64_MAX)
+  // Later versions count on from here, and a manifest holds numbers up to 2^53 - 1.
+  constexpr uint64_t kMostVersion = uint64_t{1} << 52;
+  if (version == 0 || version > kMostVersion)
     return Fail(Errc::kInvalid, "{} is no version's number", version);
   if (catalogue_->Find(job, version))
     return Fail(Errc::kExists, "job {} has a version {} already", job, version)

@@ -57,6 +57,13 @@ TEST_F(Copying, AnImageGoesOnWhereItWasCopiedTo) {
   ExpectLoads(*here_, 3, streams_);
 }
 
+TEST_F(Copying, AVersionNumberThatLeavesNoRoomForLaterOnesIsRefused) {
+  auto made = here_->MakeIncoming("sim", (uint64_t{1} << 53) - 1);
+  ASSERT_FALSE(made);
+  EXPECT_EQ(made.error().code(), Errc::kInvalid);
+  Save(*here_, streams_);
+}
+
 TEST_F(Copying, ADeletedVersionComesBack) {
   Save(*here_, streams_);
   CopyOut(*here_, "sim", 1, image(1));
