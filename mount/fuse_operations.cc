@@ -233,7 +233,7 @@ void Poll(fuse_req_t req, fuse_ino_t, fuse_file_info* file, fuse_pollhandle* han
     std::shared_ptr<fuse_pollhandle> held(handle, fuse_pollhandle_destroy);
     wake = [held] { fuse_lowlevel_notify_poll(held.get()); };
   }
-  auto ready = TreeOf(req).Poll(file->fh, std::move(wake));
+  auto ready = TreeOf(req).Poll(file->fh, wake);
   auto reply = Answer<unsigned>(req, [](fuse_req_t r, unsigned n) { fuse_reply_poll(r, n); });
   if (!ready) return reply(ready.error());
   reply(static_cast<unsigned>(*ready) & 0xffff);
