@@ -77,50 +77,56 @@ class Run {
     auto warnings = CheckNeeds(unit.info->needs);
     if (!warnings) return warnings.error();
     unit.result.warnings = std::move(*warnings);
-    auto source = job_.version->OpenUnit(unit.info->name);
+    Progress* progress = job_.operation->OfUnit(unit.info->name);
+    progress->bytes_total = unit.info->memory_bytes;
+    auto source = job_.version->OpenUnit(unit.info->name, progress);
     if (!source) return source.error();
     unit.source = std::move(*source);
     auto files = LoadSavedFiles(*unit.source);
     if (!files) return files.error();
     unit.files = std::move(*files);
-    job_.operation->OfUnit(unit.info->name)->bytes_total = unit.info->memory_bytes;
+    auto work = WorkFolder::Make(job_.work_parent, job_.job + "." + unit.info->name, job_.owner);
+    if (!work) return work.error();
+    unit.work.emplace(std::move(*work));
+    auto prepared = Prepare(unit, job_.new_pids ? Pids::kNewNamespace : Pids::kSame);
+    if (!prepared) return prepared.error();
+    return unit.rebuilding->Check(*unit.source);
+  }
+
+  Result<void> Prepare(UnitRun& unit, Pids pids) {
+    unit.rebuilding.reset();
+    auto rebuilding = unit.checkpointer->PrepareRebuild(
+        RebuildRequest{.job = job_.job,
+                       .unit = unit.info->name,
+                       .owner = job_.owner,
+                       .pids = pids,
+                       .second_instance = job_.clone,
+                       .tcp = job_.tcp,
+                       .work_dir = unit.work->path(),
+                       .cgroup_procs = {},
+                       .cancel = job_.operation->cancel(),
+                       .progress = job_.operation->OfUnit(unit.info->name)});
+    if (!rebuilding) return rebuilding.error();
+    unit.rebuilding = std::move(*rebuilding);
     return {};
   }
 
   // With the pids it had, and where one of them is taken, in a namespace of its own.
   Result<void> Rebuild(UnitRun& unit) {
-    auto work = WorkFolder::Make(job_.work_parent, job_.job + "." + unit.info->name, job_.owner);
-    if (!work) return work.error();
-    unit.work.emplace(std::move(*work));
-    auto built = RebuildWith(unit, job_.new_pids ? Pids::kNewNamespace : Pids::kSame);
+    Progress* progress = job_.operation->OfUnit(unit.info->name);
+    progress->bytes_done = 0;
+    auto built = unit.rebuilding->Rebuild(*unit.source);
     // kExists of a rebuild is a taken pid; a taken port, kBusy, is taken there as well.
     if (!built && built.error().code() == Errc::kExists && !job_.new_pids) {
       unit.result.warnings.push_back("runs in a pid namespace of its own: " +
                                      built.error().message());
-      built = RebuildWith(unit, Pids::kNewNamespace);
+      if (auto again = Prepare(unit, Pids::kNewNamespace); !again) return again.error();
+      progress->bytes_done = 0;
+      built = unit.rebuilding->Rebuild(*unit.source);
     }
     if (!built) return built.error();
     // What no one has asked for must be genuine as well before anything runs.
     return unit.source->VerifyRest();
-  }
-
-  Result<void> RebuildWith(UnitRun& unit, Pids pids) {
-    unit.rebuilding.reset();
-    Progress* progress = job_.operation->OfUnit(unit.info->name);
-    progress->bytes_done = 0;
-    auto rebuilding =
-        unit.checkpointer->PrepareRebuild(RebuildRequest{.job = job_.job,
-                                                         .unit = unit.info->name,
-                                                         .owner = job_.owner,
-                                                         .pids = pids,
-                                                         .tcp = job_.tcp,
-                                                         .work_dir = unit.work->path(),
-                                                         .cgroup_procs = {},
-                                                         .cancel = job_.operation->cancel(),
-                                                         .progress = progress});
-    if (!rebuilding) return rebuilding.error();
-    unit.rebuilding = std::move(*rebuilding);
-    return unit.rebuilding->Rebuild(*unit.source);
   }
 
   // One that cannot be let go takes those with it that already were.

@@ -1,6 +1,6 @@
 // The job restarter: one version of a job's image becomes processes again.
 //
-//   verify → files put back → rebuild → [held: the rest verified] → resume
+//   verify, check → files put back → rebuild → [held: the rest verified] → resume
 //
 // A failure starts nothing: what had been built is ended.
 #pragma once
@@ -22,6 +22,7 @@ struct RestartJob {
   Credentials owner;
   FilesPolicy files = FilesPolicy::kRestore;
   Tcp tcp = Tcp::kClose;
+  bool clone = false;     // a second instance, on purpose
   bool new_pids = false;  // a pid namespace from the start; else only if a pid is taken
   std::string work_parent;
   Operation* operation = nullptr;  // borrowed
@@ -38,7 +39,7 @@ struct RestartedUnit {
 };
 
 // Blocks until the processes run. Errors: those of the store (nothing was
-// started), kUnsupported (this node lacks what the version needs), kExists (policy
+// started), kWouldRunTwice, kUnsupported (this node lacks what the version needs), kExists (policy
 // `files fail`), kCancelled, the checkpointer's.
 Result<std::vector<RestartedUnit>> RunRestart(const RestartJob& job);
 

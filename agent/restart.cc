@@ -1,9 +1,9 @@
 // The command `restart`, and its second form `restart clone`.
 #include <algorithm>
 #include <chrono>
-#include <thread>
 
 #include "agent/node_agent.h"
+#include "kapi/tree_control.h"
 
 namespace ckptfs {
 namespace {
@@ -47,14 +47,11 @@ Result<void> NodeAgent::CheckNotAlive(const JobPtr& job) const {
       if (unit.processes) members.push_back(unit.processes->root);
     }
   }
-  auto deadline = std::chrono::steady_clock::now() + kDyingPatience;
-  for (const ProcessId& id : members)
-    while (IsAlive(id) && IsDying(id) && std::chrono::steady_clock::now() < deadline)
-      std::this_thread::sleep_for(std::chrono::milliseconds(2));
-  for (const ProcessId& id : members)
-    if (IsAlive(id))
-      return Fail(Errc::kWouldRunTwice, "process {} of the job is still alive", id.pid)
-          .WithRemedy(fmt::format("end it ('kill {}'), or write 'restart clone'", id.pid));
+  auto alive = FindLiving(members, kDyingPatience);
+  if (!alive) return alive.error();
+  if (*alive)
+    return Fail(Errc::kWouldRunTwice, "process {} of the job is still alive", (*alive)->pid)
+        .WithRemedy(fmt::format("end it ('kill {}'), or write 'restart clone'", (*alive)->pid));
   return {};
 }
 
@@ -151,6 +148,7 @@ Result<void> NodeAgent::Restart(Run& run, OperationReport& report) {
   restart.job = target->name();
   restart.version = reader->get();
   restart.owner = OwnerOf(run.job, run.caller);
+  restart.clone = run.command.clone;
   restart.new_pids = original_alive;
   restart.work_parent = options_.work_dir;
   restart.operation = run.operation.get();

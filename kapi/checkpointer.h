@@ -3,7 +3,8 @@
 // it to one real checkpointer (the translation library).
 //
 //   saving:     Prepare → Stop → Checkpoint → [held: commit, other units] → Resume
-//   restoring:  PrepareRebuild → Rebuild → [held: checks, other units] → Resume
+//   restoring:  PrepareRebuild → Check → [files put back] → Rebuild → [held: checks,
+//               other units] → Resume
 //
 // Between Checkpoint and Resume the unit stands still and its image is whole in
 // the sink; the agent commits and waits for other units then. Every phase may
@@ -143,6 +144,7 @@ struct RebuildRequest {
   std::string job, unit;
   Credentials owner;  // of the requester: what is restored never exceeds it
   Pids pids = Pids::kSame;
+  bool second_instance = false;  // beside the unit that was saved, on purpose
   Tcp tcp = Tcp::kClose;
   std::string work_dir;      // as in SaveRequest
   std::string cgroup_procs;  // path of a cgroup.procs to start in; empty: ours
@@ -154,6 +156,11 @@ class Rebuilding {
  public:
   // Ends what was built if it was not resumed.
   virtual ~Rebuilding() = default;
+  // Looks for what forbids the restart, and changes nothing: kWouldRunTwice while the
+  // unit that was saved, or what an earlier restart made of it, lives on this machine,
+  // whoever looks after it, unless the request is for a second instance. May wait for
+  // processes that are dying.
+  virtual Result<void> Check(ImageSource& source) = 0;
   // Builds the processes; on success they all exist and none has run an
   // instruction of its own yet. Blocks. Has checked, with the processes' real
   // credentials, that none exceeds the request's owner.

@@ -37,6 +37,20 @@ Result<std::vector<ProcessInfo>> TreeNow(const ProcessId& root) {
 
 void Pause() { ::poll(nullptr, 0, 1); }
 
+// Whether it has ended, or is a zombie, by then.
+Result<bool> AwaitEnd(const ProcessId& id, Clock::time_point deadline) {
+  auto pidfd = OpenPidfd(id);
+  if (!pidfd && pidfd.error().code() == Errc::kGone) return true;
+  if (!pidfd) return pidfd.error();
+  for (;;) {
+    auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now());
+    pollfd ended{pidfd->get(), POLLIN, 0};
+    int n = ::poll(&ended, 1, static_cast<int>(std::max<int64_t>(left.count(), 0)));
+    if (n >= 0) return n > 0;
+    if (errno != EINTR) return Error::FromErrno(errno, "wait for the end of pid {}", id.pid);
+  }
+}
+
 }  // namespace
 
 Result<std::vector<ProcessId>> StopTree(const ProcessId& root) {
@@ -86,17 +100,23 @@ Result<void> ContinueTree(const ProcessId& root, const std::vector<ProcessId>& l
 Result<bool> WaitUntilEnded(const std::vector<ProcessInfo>& processes, int limit_ms) {
   auto deadline = Clock::now() + std::chrono::milliseconds(limit_ms);
   for (const ProcessInfo& process : processes) {
-    auto pidfd = OpenPidfd(process.id);
-    if (!pidfd && pidfd.error().code() == Errc::kGone) continue;
-    if (!pidfd) return pidfd.error();
-    auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now());
-    pollfd ended{pidfd->get(), POLLIN, 0};
-    int n;
-    do n = ::poll(&ended, 1, static_cast<int>(std::max<int64_t>(left.count(), 0)));
-    while (n < 0 && errno == EINTR);
-    if (n == 0) return false;
+    auto ended = AwaitEnd(process.id, deadline);
+    if (!ended || !*ended) return ended;
   }
   return true;
+}
+
+Result<std::optional<ProcessId>> FindLiving(const std::vector<ProcessId>& processes,
+                                            std::chrono::milliseconds patience) {
+  auto deadline = Clock::now() + patience;
+  for (const ProcessId& id : processes) {
+    if (!IsAlive(id)) continue;
+    if (!IsDying(id)) return id;
+    auto ended = AwaitEnd(id, deadline);
+    if (!ended) return ended.error();
+    if (!*ended) return id;
+  }
+  return std::nullopt;
 }
 
 Result<void> KillTree(const ProcessId& root) {

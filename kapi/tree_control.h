@@ -1,6 +1,8 @@
 // Stopping, continuing and ending a whole process tree that may be forking.
 #pragma once
 
+#include <chrono>
+#include <optional>
 #include <vector>
 
 #include "base/process.h"
@@ -19,5 +21,9 @@ Result<void> ContinueTree(const ProcessId& root, const std::vector<ProcessId>& l
 Result<void> KillTree(const ProcessId& root);
 // Waits until each has ended (a zombie has); false when the time ran out.
 Result<bool> WaitUntilEnded(const std::vector<ProcessInfo>& processes, int limit_ms);
+// One of `processes` that is alive, if there is one. Those that were killed and still
+// give back what they hold are waited for, all together for `patience` at most.
+Result<std::optional<ProcessId>> FindLiving(const std::vector<ProcessId>& processes,
+                                            std::chrono::milliseconds patience);
 
 }  // namespace ckptfs

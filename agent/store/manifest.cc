@@ -209,9 +209,10 @@ Result<Manifest> ParseManifest(std::string_view text) {
   if (!wrong.empty()) return Fail(Errc::kCorrupt, "the manifest's '{}' is malformed", wrong);
   auto suite = ParseSuite(suite_name);
   if (!suite)
-    return suite.error().code() == Errc::kUnsupported
-               ? suite.error()
-               : Fail(Errc::kCorrupt, "the manifest's 'suite' is malformed");
+    return Error(Errc::kUnsupported, "the manifest's 'suite': " + suite.error().message(),
+                 suite.error().code() == Errc::kUnsupported
+                     ? suite.error().remedy()
+                     : "read it with the ckptfs that made it, or a newer one");
   Manifest manifest = ManifestFrom(fields, json);
   manifest.suite = *suite;
   if (!wrong.empty()) return Fail(Errc::kCorrupt, "the manifest's '{}' is malformed", wrong);

@@ -38,22 +38,29 @@ Result<SignedManifest> ReadUnverifiedManifest(int dir_fd, const std::string& sho
   return out;
 }
 
-// One stream into a new file. Its name is data: it is a single path component, and
-// nothing that is there is followed or overwritten.
+Result<void> CopyStream(ImageSource::Stream& stream, const Fd& file) {
+  std::vector<uint8_t> bytes(1 << 20);
+  for (;;) {
+    auto count = stream.Read(bytes);
+    if (!count) return count.error();
+    if (*count == 0) return {};
+    auto written = WriteAll(file.get(), Bytes(bytes).first(*count));
+    if (!written) return written.error();
+  }
+}
+
+// One stream into a new file, whole or not at all. Its name is data: it is a single
+// path component, and nothing that is there is followed or overwritten.
 Result<void> ExtractStream(UnitReader& reader, int unit_dir, const std::string& name) {
   auto stream = reader.Open(name);
   if (!stream) return stream.error();
   auto file = OpenAt(unit_dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
   if (!file) return file.error();
-  std::vector<uint8_t> bytes(1 << 20);
-  for (;;) {
-    auto count = (*stream)->Read(bytes);
-    if (!count) return count.error();
-    if (*count == 0) break;
-    if (auto written = WriteAll(file->get(), Bytes(bytes).first(*count)); !written)
-      return written.error().Add("{}", name);
-  }
-  return file->Close();
+  auto copied = CopyStream(**stream, *file);
+  if (copied) copied = file->Close();
+  if (copied) return {};
+  (void)::unlinkat(unit_dir, name.c_str(), 0);
+  return copied.error().Add("{}", name);
 }
 
 }  // namespace
@@ -120,7 +127,7 @@ Result<void> ExtractImageDir(const std::string& dir, const NodeKeys& keys,
   for (const ManifestUnit& unit : manifest.units) {
     auto image = OpenImageFile(fd->get(), manifest, unit, dir + ", unit " + unit.name);
     if (!image) return image.error();
-    auto reader = UnitReader::Make(std::move(*image), *job_keys, pool, nullptr);
+    auto reader = UnitReader::Make(std::move(*image), *job_keys, pool, nullptr, nullptr);
     if (!reader) return reader.error();
     if (auto made = EnsureDir(out_dir->get(), unit.name, 0700); !made) return made;
     auto unit_dir = OpenAt(out_dir->get(), unit.name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);

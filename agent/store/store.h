@@ -114,7 +114,9 @@ class VersionReader {
  public:
   virtual ~VersionReader() = default;
   virtual const VersionInfo& info() const = 0;
-  virtual Result<std::unique_ptr<ImageSource>> OpenUnit(std::string_view unit) = 0;
+  // Streams count what they give into `progress`, which is borrowed until the source ends.
+  virtual Result<std::unique_ptr<ImageSource>> OpenUnit(std::string_view unit,
+                                                        Progress* progress) = 0;
 };
 
 // One file of an image as seen from outside, for copying out.

@@ -102,12 +102,25 @@ Result<void> Trust::Remove(std::string_view name) {
   return {};
 }
 
-Result<std::vector<WrappedKey>> Trust::Wrap(const SecretBytes& data_key) const {
+std::vector<PublicKey> Trust::Recipients() const {
   std::vector<PublicKey> recipients{own_.public_key()};
   for (const auto& [name, key] : Trusted())
     if (key.has_recipient && key.key_id != own_.public_key().key_id) recipients.push_back(key);
+  return recipients;
+}
+
+std::optional<std::string> Trust::FormerRecipient(const Manifest& manifest) const {
+  std::vector<PublicKey> recipients = Recipients();
+  for (const WrappedKey& key : manifest.data_keys)
+    if (std::none_of(recipients.begin(), recipients.end(),
+                     [&](const PublicKey& one) { return one.IdText() == key.recipient; }))
+      return key.recipient;
+  return std::nullopt;
+}
+
+Result<std::vector<WrappedKey>> Trust::Wrap(const SecretBytes& data_key) const {
   std::vector<WrappedKey> wrapped_keys;
-  for (const PublicKey& recipient : recipients) {
+  for (const PublicKey& recipient : Recipients()) {
     auto wrapped = WrapDataKey(data_key, recipient);
     if (!wrapped) return wrapped.error();
     wrapped_keys.push_back({recipient.IdText(), std::move(*wrapped)});

@@ -31,12 +31,19 @@ class Trust {
   Result<void> Add(std::string_view name, std::string_view key_file);
   Result<void> Remove(std::string_view name);
 
+  // One that the manifest's data key is wrapped for and that no new one would be
+  // wrapped for: it was trusted then.
+  std::optional<std::string> FormerRecipient(const Manifest& manifest) const;
+
   // A data key wrapped for this node and for every trusted key that can be a recipient.
   Result<std::vector<WrappedKey>> Wrap(const SecretBytes& data_key) const;
 
  private:
   Trust(const Disk& disk, Fd dir, NodeKeys own)
       : disk_(disk), dir_(std::move(dir)), own_(std::move(own)) {}
+  // Of what is made from now on: this node's first.
+  std::vector<PublicKey> Recipients() const;
+
   const Disk& disk_;
   Fd dir_;
   NodeKeys own_;

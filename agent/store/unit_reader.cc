@@ -46,7 +46,8 @@ class NoSigpipe {
 
 class StreamReader : public ImageSource::Stream {
  public:
-  StreamReader(const StreamEntry& entry, FrameCache& cache) : entry_(entry), cache_(cache) {}
+  StreamReader(const StreamEntry& entry, FrameCache& cache, Progress* progress)
+      : entry_(entry), cache_(cache), progress_(progress) {}
 
   uint64_t size_bytes() const override { return entry_.size_bytes; }
 
@@ -120,6 +121,7 @@ class StreamReader : public ImageSource::Stream {
 
   void Advance(size_t bytes) {
     done_ += bytes;
+    if (progress_ != nullptr) progress_->bytes_done += bytes;
     in_page_ += bytes;
     page_ += static_cast<uint32_t>(in_page_ / kPageBytes);
     in_page_ %= kPageBytes;
@@ -157,6 +159,7 @@ class StreamReader : public ImageSource::Stream {
 
   const StreamEntry& entry_;
   FrameCache& cache_;
+  Progress* progress_;
   FrameCache::Pin pin_;
   uint32_t pinned_frame_ = UINT32_MAX;  // or was, last
   uint64_t done_ = 0;
@@ -173,25 +176,28 @@ class StreamReader : public ImageSource::Stream {
 
 UnitReader::UnitReader(std::shared_ptr<const UnitImage> image, std::shared_ptr<const JobKeys> keys,
                        PageTable table, std::unique_ptr<FrameCache> cache,
-                       std::shared_ptr<const void> keep)
+                       std::shared_ptr<const void> keep, Progress* progress)
     : keep_(std::move(keep)),
       image_(std::move(image)),
       keys_(std::move(keys)),
       table_(std::move(table)),
-      cache_(std::move(cache)) {}
+      cache_(std::move(cache)),
+      progress_(progress) {}
 
 UnitReader::~UnitReader() = default;
 
 Result<std::unique_ptr<UnitReader>> UnitReader::Make(std::shared_ptr<const UnitImage> image,
                                                      std::shared_ptr<const JobKeys> keys,
                                                      BufferPool& pool,
-                                                     std::shared_ptr<const void> keep) {
+                                                     std::shared_ptr<const void> keep,
+                                                     Progress* progress) {
   auto table = image->ReadTable(*keys->cipher, nullptr);
   if (!table) return table.error();
   auto cache = FrameCache::Make(image, *keys->cipher, pool);
   if (!cache) return cache.error();
-  return std::unique_ptr<UnitReader>(new UnitReader(
-      std::move(image), std::move(keys), std::move(*table), std::move(*cache), std::move(keep)));
+  return std::unique_ptr<UnitReader>(new UnitReader(std::move(image), std::move(keys),
+                                                    std::move(*table), std::move(*cache),
+                                                    std::move(keep), progress));
 }
 
 std::vector<std::string> UnitReader::Names() const {
@@ -202,7 +208,7 @@ std::vector<std::string> UnitReader::Names() const {
 
 Result<std::unique_ptr<ImageSource::Stream>> UnitReader::Open(std::string_view name) {
   for (const StreamEntry& stream : table_.streams)
-    if (stream.name == name) return std::make_unique<StreamReader>(stream, *cache_);
+    if (stream.name == name) return std::make_unique<StreamReader>(stream, *cache_, progress_);
   return Fail(Errc::kNotFound, "{}: no stream of that name", image_->shown());
 }
 

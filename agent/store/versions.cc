@@ -52,11 +52,12 @@ class VersionReaderImpl : public VersionReader {
 
   const VersionInfo& info() const override { return info_; }
 
-  Result<std::unique_ptr<ImageSource>> OpenUnit(std::string_view name) override {
+  Result<std::unique_ptr<ImageSource>> OpenUnit(std::string_view name,
+                                                Progress* progress) override {
     auto image = images_.find(name);
     if (image == images_.end())
       return Fail(Errc::kNotFound, "{} has no unit {}", Shown(info_.job, info_.version), name);
-    auto reader = UnitReader::Make(image->second, keys_, pool_, pins_);
+    auto reader = UnitReader::Make(image->second, keys_, pool_, pins_, progress);
     if (!reader) return reader.error();
     return std::unique_ptr<ImageSource>(std::move(*reader));
   }
@@ -123,6 +124,14 @@ Result<std::unique_ptr<VersionWriter>> LocalStore::Begin(const BeginOptions& opt
       continue;
     }
     if (files->manifest.owner_uid != options.owner_uid) break;
+    // Who can read this version must not read the next: that takes another key.
+    if (auto former = trust_->FormerRecipient(files->manifest)) {
+      log_.Info(
+          "job {}: key {}, which can read version {}, is not trusted any more; the next "
+          "version is saved in full, under a new data key",
+          options.job, *former, *version);
+      break;
+    }
     data_key = std::move(*key);
     if (!options.full && files->manifest.suite == suite_)
       start.parent = ParentVersion{std::move(files->manifest), std::move(pinned->record),
@@ -249,7 +258,7 @@ bool LocalStore::VerifyAll(const std::function<void(std::string)>& say) {
       Result<void> verified = reader ? Result<void>() : Result<void>(reader.error());
       if (reader)
         for (const UnitInfo& unit : (*reader)->info().units) {
-          auto source = (*reader)->OpenUnit(unit.name);
+          auto source = (*reader)->OpenUnit(unit.name, nullptr);
           verified = source ? (*source)->VerifyRest() : Result<void>(source.error());
           if (!verified) break;
         }

@@ -13,15 +13,13 @@ constexpr auto kEndLimit = std::chrono::seconds(120);
 
 }  // namespace
 
-Result<CriuStart> CriuRebuilding::Plan(ImageSource& source, const std::vector<PstreeEntry>& tree) {
-  auto meta = ReadUnitMeta(source);
-  if (!meta) return meta.error();
+CriuStart CriuRebuilding::Plan(const UnitMeta& meta, const std::vector<PstreeEntry>& tree) const {
   CriuStart start;
   start.argv = {"restore", "--restore-detached", "--skip-in-flight"};
-  if (meta->shell_job()) start.argv.emplace_back("--shell-job");
-  if (meta->terminal)
+  if (meta.shell_job()) start.argv.emplace_back("--shell-job");
+  if (meta.terminal)
     start.terminal =
-        meta->leader_outside ? CriuStart::Terminal::kControlling : CriuStart::Terminal::kForTheJob;
+        meta.leader_outside ? CriuStart::Terminal::kControlling : CriuStart::Terminal::kForTheJob;
   start.argv.emplace_back(request_.tcp == Tcp::kKeep ? "--tcp-established" : "--tcp-close");
   start.owner = request_.owner;
   start.work_dir = request_.work_dir;
@@ -32,17 +30,24 @@ Result<CriuStart> CriuRebuilding::Plan(ImageSource& source, const std::vector<Ps
   return start;
 }
 
+Result<void> CriuRebuilding::Check(ImageSource& source) {
+  if (request_.second_instance) return {};
+  auto meta = ReadUnitMeta(source);
+  if (!meta) return meta.error();
+  return CheckNotAlive(*meta, request_.pids == Pids::kSame);
+}
+
 Result<void> CriuRebuilding::Rebuild(ImageSource& source) {
   if (run_) return Fail(Errc::kInternal, "Rebuild was called twice");
   if (request_.cancel && request_.cancel->cancelled())
     return Fail(Errc::kCancelled, "the restart was cancelled");
   auto tree = ReadPstree(source);
   if (!tree) return tree.error();
+  auto meta = ReadUnitMeta(source);
+  if (!meta) return meta.error();
   if (request_.pids == Pids::kSame)
     if (auto pids_free = CheckPidsAreFree(*tree); !pids_free) return pids_free.error();
-  auto start = Plan(source, *tree);
-  if (!start) return start.error();
-  auto run = CriuRun::Start(tools_.criu, CriuRun::For::kRestore, std::move(*start));
+  auto run = CriuRun::Start(tools_.criu, CriuRun::For::kRestore, Plan(*meta, *tree));
   if (!run) return run.error();
   run_.emplace(std::move(*run));
   auto end = Serve(*run_, source, request_.cancel.get());

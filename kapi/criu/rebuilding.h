@@ -17,11 +17,12 @@ class CriuRebuilding : public Rebuilding {
       : tools_(std::move(tools)), request_(std::move(request)) {}
   ~CriuRebuilding() override;
 
+  Result<void> Check(ImageSource& source) override;
   Result<void> Rebuild(ImageSource& source) override;
   Result<UnitProcesses> Resume() override;
 
  private:
-  Result<CriuStart> Plan(ImageSource& source, const std::vector<PstreeEntry>& tree);
+  CriuStart Plan(const UnitMeta& meta, const std::vector<PstreeEntry>& tree) const;
   // Finds the restored root among criu's descendants.
   Result<void> Identify();
   // Ends whatever has been built.

@@ -110,6 +110,7 @@ Result<void> CriuSaving::LookOver() {
     resident += ResidentBytes(process.id.pid);
   }
   meta_.leader_outside = !leader_inside;
+  AddProcesses(*tree, &meta_);
   if (request_.progress != nullptr) request_.progress->bytes_total = resident;
   root_inside_ = unit.namespace_init && !root.ns_pids.empty() ? root.ns_pids.back() : root.id.pid;
   auto needs = tools_.needs->Read(*tree);

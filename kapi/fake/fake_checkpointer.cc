@@ -49,6 +49,7 @@ class FakeSaving : public Saving {
     if (!stopped) return stopped.error();
     since_ = std::chrono::steady_clock::now();
     held_ = true;
+    state_->saved.Lock()->push_back(request_.processes.root);
     auto saved = Save(sink);
     if (saved) saved = Enter(*state_, Phase::kCheckpoint);
     if (!saved) GoOn();
@@ -140,6 +141,16 @@ class FakeRebuilding : public Rebuilding {
   FakeRebuilding(std::shared_ptr<State> state, RebuildRequest request)
       : state_(std::move(state)), request_(std::move(request)) {}
   ~FakeRebuilding() override { End(); }
+
+  Result<void> Check(ImageSource&) override {
+    if (auto fine = Enter(*state_, Phase::kCheck); !fine) return fine;
+    if (request_.second_instance) return {};
+    std::vector<ProcessId> saved = *state_->saved.Lock();
+    auto alive = FindLiving(saved, std::chrono::seconds(10));
+    if (!alive) return alive.error();
+    if (*alive) return Fail(Errc::kWouldRunTwice, "process {} is alive", (*alive)->pid);
+    return {};
+  }
 
   Result<void> Rebuild(ImageSource& source) override {
     if (rebuilt_) return Misuse(*state_, "Rebuild was called twice");

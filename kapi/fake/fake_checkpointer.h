@@ -24,6 +24,7 @@ class FakeCheckpointer : public Checkpointer {
     kDescribe,
     kResume,
     kPrepareRebuild,
+    kCheck,
     kRebuild,
     kResumeRebuilt,
     kSuspend,
@@ -42,6 +43,7 @@ class FakeCheckpointer : public Checkpointer {
   struct State {
     Guarded<Plan> plan;
     Guarded<std::vector<std::string>> misuses;  // what a caller did wrong
+    Guarded<std::vector<ProcessId>> saved;      // roots of what was saved
   };
 
   FakeCheckpointer() : state_(std::make_shared<State>()) {}

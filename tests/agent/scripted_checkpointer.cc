@@ -78,6 +78,7 @@ class ScriptedRebuilding : public Rebuilding {
  public:
   ScriptedRebuilding(std::shared_ptr<Script> script, RebuildRequest request)
       : script_(std::move(script)), request_(std::move(request)) {}
+  Result<void> Check(ImageSource&) override { return script_->Reach("check", request_.unit); }
   Result<void> Rebuild(ImageSource& source) override {
     std::string phase = request_.pids == Pids::kSame ? "rebuild" : "rebuild-new-pids";
     if (auto on = script_->Reach(phase, request_.unit); !on) return on.error();

@@ -79,6 +79,33 @@ class Programs(harness.Case):
         self.assertEqual(len(aside), 1)
         self.assertIn("lost", harness.read(os.path.join(self.dir, aside[0])))
 
+    def test_a_job_that_lives_at_another_node_of_the_machine_is_not_doubled(self):
+        one, two = self.mount("one"), self.mount("two")
+        harness.trust_each_other(one, two)
+        started = self.program("threads_and_file.py")
+        one.attach("job", started.pid)
+        one.ctl("job", "checkpoint")
+        os.mkdir(os.path.join(two.path, "images/job"))
+        subprocess.run(["cp", "-a", one.image("job", 1), two.image("job", 1)], check=True)
+        os.mkdir(two.job("job"))
+
+        # The original lives: refused, and its file is left alone.
+        self.assert_errno(errno.EEXIST, two.ctl, "job", "restart 1")
+        self.assertIn(f"process {started.pid} is alive", two.errors("job"))
+        self.assertEqual([], [name for name in os.listdir(self.dir) if "before-restart" in name])
+        started.check_goes_on()
+        # On purpose it may be.
+        two.ctl("job", "restart 1 clone")
+        two.ctl("job.clone1", "kill")
+
+        harness.kill_tree(started.pid)
+        two.ctl("job", "restart 1")
+        started.check_goes_on()
+        self.assertGreater(int(two.status("job")["last_memory_bytes"]), 1 << 20)
+        # Now it is an earlier restart of it that lives.
+        self.assert_errno(errno.EEXIST, one.ctl, "job", "restart 1")
+        started.check_goes_on()
+
     @unittest.skipUnless(shutil.which("redis-server"), "redis-server is not installed")
     def test_redis_keeps_its_data_and_its_port(self):
         one = self.mount("one")

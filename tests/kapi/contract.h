@@ -166,6 +166,34 @@ TEST_P(CheckpointerContract, EndedUnitIsRebuiltHeldAndLetGo) {
   EXPECT_TRUE(checkpointer_->Kill(restored.unit()).ok());
 }
 
+TEST_P(CheckpointerContract, LiveUnitIsRefusedUnlessForASecondInstance) {
+  MemoryImage image;
+  MemorySink sink(&image);
+  {
+    auto saving = Prepared();
+    ASSERT_NE(saving, nullptr);
+    ASSERT_TRUE(saving->Checkpoint(sink).ok());
+    ASSERT_TRUE(saving->Resume(AfterCheckpoint::kGoOn).ok());
+  }
+  auto checked = [&](Pids pids, bool second) {
+    RebuildRequest request = ToRebuild();
+    request.pids = pids;
+    request.second_instance = second;
+    auto rebuilding = checkpointer_->PrepareRebuild(request);
+    MemorySource source(&image);
+    return rebuilding ? (*rebuilding)->Check(source) : rebuilding.error();
+  };
+  for (Pids pids : {Pids::kSame, Pids::kNewNamespace}) {
+    auto refused = checked(pids, false);
+    ASSERT_FALSE(refused.ok());
+    EXPECT_EQ(refused.error().code(), Errc::kWouldRunTwice) << refused.error().Text();
+    EXPECT_TRUE(checked(pids, true).ok());
+  }
+  EXPECT_TRUE(GoesOn());
+  program_->KillAll();
+  EXPECT_TRUE(checked(Pids::kSame, false).ok());
+}
+
 TEST_P(CheckpointerContract, DamagedSourceStartsNothing) {
   MemoryImage image;
   SaveAndEnd(&image);

@@ -121,6 +121,28 @@ TEST_F(CriuPhases, TakenPidIsNamedWithItsHolder) {
   EXPECT_TRUE(program.alive());
 }
 
+TEST_F(CriuPhases, WhatAnEarlierRestartMadeIsKnownAgain) {
+  Counter counter(work_ / "count");
+  MemoryImage image;
+  pid_t pid;
+  ASSERT_NO_FATAL_FAILURE(SaveAndEnd({Program("count"), counter.path()}, counter, &image, &pid));
+  UnitProcesses unit;
+  ASSERT_NO_FATAL_FAILURE(Restore(image, &unit));
+  RunningProgram restored(unit);
+  ASSERT_EQ(restored.pid(), pid);
+  auto check = [&](Pids pids) {
+    auto rebuilding = checkpointer().PrepareRebuild(ToRebuild(pids));
+    MemorySource source(&image);
+    return rebuilding ? (*rebuilding)->Check(source) : rebuilding.error();
+  };
+  auto refused = check(Pids::kSame);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code(), Errc::kWouldRunTwice);
+  EXPECT_EQ(refused.error().remedy(),
+            fmt::format("end it ('kill {}'), or write 'restart clone'", pid));
+  EXPECT_TRUE(restored.alive());
+}
+
 TEST_F(CriuPhases, CloneLivesBesideTheOriginalAndCanBeSavedAgain) {
   Counter counter(work_ / "count");
   RunningProgram program({Program("count"), counter.path()});

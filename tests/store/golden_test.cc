@@ -191,7 +191,7 @@ const Refused kRefused[] = {
     Always("wrong_signer", Errc::kUntrusted, "which is not trusted here"),
     Always("wrong_signer_with_the_makers_id", Errc::kCorrupt, "does not verify"),
     Always("format_2_manifest", Errc::kUnsupported, "the manifest is of format 'ckptfs-2'"),
-    Always("unknown_suite_manifest", Errc::kCorrupt, "'suite'"),
+    Always("unknown_suite_manifest", Errc::kUnsupported, "'suite'"),
     Always("huge_number_manifest", Errc::kCorrupt, "'image_bytes'"),
     Always("second_spelling_manifest", Errc::kCorrupt, "not in the one form"),
     MayBeIncomplete("manifest_names_another_unit", "the file main.img does not belong to it",

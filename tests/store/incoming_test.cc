@@ -1,8 +1,10 @@
 // Images that are copied in: bit by bit, from trusted nodes and others.
 #include <fcntl.h>
 
+#include <algorithm>
 #include <filesystem>
 
+#include "agent/store/trust.h"
 #include "crypto/keys.h"
 #include "tests/store/store_fixture.h"
 
@@ -103,6 +105,43 @@ TEST_F(Copying, AnImageForOthersIsRefused) {
   EXPECT_NE(refused.error().message().find("not readable by this node"), std::string::npos);
 }
 
+TEST_F(Copying, WhoIsNoLongerTrustedCannotReadWhatComesAfter) {
+  TrustEachOther(*here_, *there_);
+  Save(*here_, streams_);
+  auto second = Save(*here_, streams_);
+  EXPECT_EQ(second.parent, 1u);
+  CopyOut(*here_, "sim", 2, image(2));
+  ASSERT_TRUE(here_->Distrust("other"));
+  // Nothing of what the other can read: another key, and a version of its own.
+  auto third = Save(*here_, streams_);
+  EXPECT_EQ(third.parent, 0u);
+  CopyOut(*here_, "sim", 3, image(3));
+  CopyIn(*there_, "sim", 3, image(3));
+  auto refused = there_->Admit("sim", 3);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), Errc::kUntrusted);
+  // The key that it had from version 2 is not the one of version 3.
+  std::string key_dir = dir_.path() + "/there/keys";
+  there_.reset();
+  auto keys_fd = Open(key_dir, O_RDONLY | O_DIRECTORY);
+  auto theirs = NodeKeys::Load(keys_fd->get(), {});
+  ASSERT_TRUE(theirs);
+  auto old_manifest = ParseManifest(ReadAll(image(2) + "/manifest"));
+  ASSERT_TRUE(old_manifest);
+  auto old_key = UnwrapDataKey(*theirs, *old_manifest);
+  ASSERT_TRUE(old_key) << old_key.error().Text();
+  here_.reset();
+  auto own_fd = Open(dir_.path() + "/here/keys", O_RDONLY | O_DIRECTORY);
+  auto own = NodeKeys::Load(own_fd->get(), {});
+  auto new_key = UnwrapDataKey(*own, *ParseManifest(ReadAll(image(3) + "/manifest")));
+  ASSERT_TRUE(new_key);
+  EXPECT_FALSE(std::ranges::equal(old_key->bytes(), new_key->bytes()));
+  here_ = OpenStore(dir_.path() + "/here", "here");
+  for (uint64_t version : {1, 2, 3}) ExpectLoads(*here_, version, streams_);
+  auto fourth = Save(*here_, streams_);
+  EXPECT_EQ(fourth.parent, 3u);
+}
+
 TEST_F(Copying, FilesArriveInAnyOrderAndUnderTemporaryNames) {
   TrustEachOther(*here_, *there_);
   Save(*here_, streams_);
@@ -163,6 +202,28 @@ TEST_F(Copying, ExtractGivesEveryStream) {
   ASSERT_TRUE(done) << done.error().Text();
   for (const auto& [name, bytes] : streams_)
     EXPECT_TRUE(ReadAll(dir_.path() + "/out/main/" + name) == bytes) << name;
+}
+
+TEST_F(Copying, ExtractOfADamagedImageCanBeTriedAgain) {
+  Save(*here_, streams_);
+  CopyOut(*here_, "sim", 1, image(1));
+  here_.reset();
+  auto keys_dir = Open(dir_.path() + "/here/keys", O_RDONLY | O_DIRECTORY);
+  auto keys = NodeKeys::Load(keys_dir->get(), {});
+  ASSERT_TRUE(keys) << keys.error().Text();
+  std::string good = ReadAll(image(1) + "/main.img"), bad = good;
+  bad[good.size() / 2] ^= 1;
+  std::string out = dir_.path() + "/out";
+  WriteAllTo(image(1) + "/main.img", bad);
+  auto failed = ExtractImageDir(image(1), *keys, {}, out);
+  ASSERT_FALSE(failed);
+  EXPECT_EQ(failed.error().code(), Errc::kCorrupt);
+  EXPECT_FALSE(fs::exists(out + "/main/pages-1.img"));
+  WriteAllTo(image(1) + "/main.img", good);
+  fs::remove_all(out + "/main");
+  auto done = ExtractImageDir(image(1), *keys, {}, out);
+  ASSERT_TRUE(done) << done.error().Text();
+  EXPECT_TRUE(ReadAll(out + "/main/pages-1.img") == streams_["pages-1.img"]);
 }
 
 }  // namespace

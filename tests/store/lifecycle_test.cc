@@ -109,7 +109,7 @@ TEST_F(Lifecycle, AVersionThatIsBeingReadStaysReadableWhenItIsDeleted) {
   Save(*store_, streams);
   auto reader = store_->OpenVersion("sim", 1);
   ASSERT_TRUE(reader);
-  auto source = (*reader)->OpenUnit("main");
+  auto source = (*reader)->OpenUnit("main", nullptr);
   ASSERT_TRUE(source);
   ASSERT_TRUE(store_->Delete("sim", 1));
   EXPECT_TRUE((*source)->VerifyRest());

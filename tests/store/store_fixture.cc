@@ -154,7 +154,7 @@ Result<Streams> TryLoad(Store& store, const std::string& job, uint64_t version,
                         const std::string& unit) {
   auto reader = store.OpenVersion(job, version);
   if (!reader) return reader.error();
-  auto source = (*reader)->OpenUnit(unit);
+  auto source = (*reader)->OpenUnit(unit, nullptr);
   if (!source) return source.error();
   Streams streams;
   for (const std::string& name : (*source)->Names()) {
