@@ -103,7 +103,6 @@ class Run {
                        .second_instance = job_.clone,
                        .tcp = job_.tcp,
                        .work_dir = unit.work->path(),
-                       .cgroup_procs = {},
                        .cancel = job_.operation->cancel(),
                        .progress = job_.operation->OfUnit(unit.info->name)});
     if (!rebuilding) return rebuilding.error();

@@ -119,8 +119,6 @@ int RunChild(void* argument) {
   const ChildOptions& options = *plan->options;
   ResetSignals();
   if (options.new_session) ::setsid();
-  if (options.cgroup_procs_fd >= 0 && ::syscall(SYS_write, options.cgroup_procs_fd, "0", 1) != 1)
-    return Give(plan, "enter cgroup");
   for (int ns : options.enter_namespaces)
     if (::setns(ns, 0) != 0) return Give(plan, "enter namespace");
   if (!PlaceDescriptors(plan)) return Give(plan, "place descriptors");

@@ -41,7 +41,6 @@ struct ChildOptions {
   // A pid namespace is entered by the child's own children only.
   std::vector<int> enter_namespaces;
   std::string working_directory;  // empty: "/"
-  int cgroup_procs_fd = -1;       // borrowed open cgroup.procs; the child puts itself there
   bool new_session = true;        // setsid: a ^C on our terminal is not for it
 };
 

@@ -146,8 +146,7 @@ struct RebuildRequest {
   Pids pids = Pids::kSame;
   bool second_instance = false;  // beside the unit that was saved, on purpose
   Tcp tcp = Tcp::kClose;
-  std::string work_dir;      // as in SaveRequest
-  std::string cgroup_procs;  // path of a cgroup.procs to start in; empty: ours
+  std::string work_dir;  // as in SaveRequest
   std::shared_ptr<CancelToken> cancel;
   Progress* progress = nullptr;
 };

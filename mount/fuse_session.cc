@@ -6,13 +6,15 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
+#include <condition_variable>
 #include <csignal>
 #include <cstdarg>
 #include <cstdio>
 #include <mutex>
-#include <thread>
 
 #include "base/fd.h"
+#include "base/guarded.h"
 #include "mount/fuse_answers.h"
 #include "mount/fuse_operations.h"
 #include "mount/mount_table.h"
@@ -60,6 +62,7 @@ void RaiseReadAhead(const MountedTree& mounted) {
 
 // Ours alone: what ends the main thread's wait within libfuse's loop.
 constexpr int kKick = SIGUSR1;
+constexpr auto kKickEvery = std::chrono::milliseconds(10);
 
 class LowLevelSession : public FuseSession {
  public:
@@ -125,15 +128,15 @@ class LowLevelSession : public FuseSession {
     ::sigemptyset(&kicks);
     ::sigaddset(&kicks, kKick);
     ::pthread_sigmask(SIG_UNBLOCK, &kicks, nullptr);
-    looping_ = true;
+    *looping_.Lock() = true;
     fuse_loop_config* config = fuse_loop_cfg_create();
     fuse_loop_cfg_set_clone_fd(config, 1);
     fuse_loop_cfg_set_max_threads(config, 10);
     fuse_loop_cfg_set_idle_threads(config, 10);
     int failed = fuse_session_loop_mt(session_, config);
     fuse_loop_cfg_destroy(config);
-    looping_ = false;
-    ended_ = true;
+    *looping_.Lock() = false;
+    loop_ended_.notify_all();
     if (failed < 0 && !stopped_)
       return Error::FromErrno(-failed, "the kernel's connection at {}", options_.mountpoint);
     return {};
@@ -143,13 +146,13 @@ class LowLevelSession : public FuseSession {
     if (stopped_.exchange(true)) return;
     Detach();
     fuse_session_exit(session_);
-    // libfuse waits on a semaphore of its own, which only a signal reaches.
-    std::thread([this] {
-      while (looping_ && !ended_) {
-        ::pthread_kill(loop_thread_, kKick);
-        std::this_thread::sleep_for(std::chrono::milliseconds(10));
-      }
-    }).join();
+    // libfuse waits on a semaphore of its own, which only a signal reaches: and only
+    // once the loop is there, so it is sent until the loop has ended.
+    auto looping = looping_.Lock();
+    while (*looping) {
+      ::pthread_kill(loop_thread_, kKick);
+      (void)looping.WaitFor(loop_ended_, kKickEvery, [&] { return !*looping; });
+    }
   }
 
  private:
@@ -170,8 +173,8 @@ class LowLevelSession : public FuseSession {
   MountedTree mounted_;
   fuse_session* session_ = nullptr;
   pthread_t loop_thread_{};
-  std::atomic<bool> looping_{false};
-  std::atomic<bool> ended_{false};
+  Guarded<bool> looping_{false};
+  std::condition_variable loop_ended_;
   std::atomic<bool> stopped_{false};
 };
 

@@ -14,7 +14,6 @@ namespace {
 
 constexpr uint32_t kSchema = 1;
 constexpr size_t kFirstMapBytes = 16 << 20;
-constexpr size_t kMaxListed = 1 << 20;
 
 Error FromLmdb(int code, std::string_view what) {
   if (code == MDB_MAP_FULL) return Fail(Errc::kNoSpace, "catalogue: {}: no room", what);
@@ -33,73 +32,6 @@ Bytes BytesOf(const MDB_val& value) {
   return {static_cast<const uint8_t*>(value.mv_data), value.mv_size};
 }
 
-// Big-endian at the end, so that versions sort by number.
-std::vector<uint8_t> VersionKey(Bytes job, uint64_t version) {
-  std::vector<uint8_t> key(job.begin(), job.end());
-  for (int shift = 56; shift >= 0; shift -= 8)
-    key.push_back(static_cast<uint8_t>(version >> shift));
-  return key;
-}
-
-bool SplitVersionKey(Bytes key, Bytes* job, uint64_t* version) {
-  if (key.size() < 9) return false;
-  *job = key.first(key.size() - 8);
-  *version = 0;
-  for (uint8_t byte : key.last(8)) *version = *version << 8 | byte;
-  return true;
-}
-
-std::vector<uint8_t> Encode(const VersionRecord& record) {
-  ByteWriter out;
-  out.Raw(record.manifest_digest);
-  out.Raw(record.job_id);
-  out.U64(record.written_bytes);
-  out.U8(record.imported ? 1 : 0);
-  out.Varint(record.units.size());
-  for (const UnitRecord& unit : record.units) {
-    out.Text(unit.name);
-    out.Raw(unit.container);
-    out.U8(unit.flat ? 1 : 0);
-    out.Varint(unit.sources.size());
-    for (const UnitRecord::Source& source : unit.sources) {
-      out.Raw(source.container);
-      out.U8(source.flat ? 1 : 0);
-    }
-  }
-  return out.Take();
-}
-
-bool Decode(Bytes bytes, VersionRecord* record) {
-  ByteReader in(bytes);
-  record->manifest_digest = in.Array<32>();
-  record->job_id = in.Array<16>();
-  record->written_bytes = in.U64();
-  record->imported = in.U8() != 0;
-  uint64_t units = in.Varint();
-  for (uint64_t i = 0; i < units && !in.failed() && i < kMaxListed; ++i) {
-    UnitRecord unit;
-    unit.name = in.Text(256);
-    unit.container = in.Array<16>();
-    unit.flat = in.U8() != 0;
-    uint64_t sources = in.Varint();
-    for (uint64_t j = 0; j < sources && !in.failed() && j < kMaxListed; ++j) {
-      UnitRecord::Source source;
-      source.container = in.Array<16>();
-      source.flat = in.U8() != 0;
-      unit.sources.push_back(source);
-    }
-    record->units.push_back(std::move(unit));
-  }
-  return in.Done();
-}
-
-std::vector<uint8_t> EncodeJob(const JobId& job_id, uint64_t highest) {
-  ByteWriter out;
-  out.Raw(job_id);
-  out.U64(highest);
-  return out.Take();
-}
-
 // LMDB reads through a mapping, and past the end of a file that was cut short that
 // is a SIGBUS. Zeros there are an error that it can say.
 void ExtendTorn(const std::string& path) {
@@ -109,23 +41,7 @@ void ExtendTorn(const std::string& path) {
     (void)!::truncate(path.c_str(), kFirstMapBytes);
 }
 
-std::vector<uint8_t> EncodeContainer(uint64_t dead_bytes, bool unclaimed) {
-  ByteWriter out;
-  out.U64(dead_bytes);
-  out.U8(unclaimed ? 1 : 0);
-  return out.Take();
-}
-
 }  // namespace
-
-std::set<ContainerId> VersionRecord::containers() const {
-  std::set<ContainerId> all;
-  for (const UnitRecord& unit : units) {
-    all.insert(unit.container);
-    for (const UnitRecord::Source& source : unit.sources) all.insert(source.container);
-  }
-  return all;
-}
 
 // Aborts unless committed.
 class Catalogue::Transaction {
@@ -223,13 +139,13 @@ Result<void> Catalogue::Load() {
     Bytes job;
     uint64_t version = 0;
     VersionRecord record;
-    good = good && SplitVersionKey(key, &job, &version) && Decode(value, &record);
+    good = good && DecodeVersionKey(key, &job, &version) && Decode(value, &record);
     if (good) contents->jobs[std::string(AsText(job))].versions[version] = std::move(record);
   });
   txn.ForEach(digests_db_, [&](Bytes key, Bytes value) {
     Bytes job;
     std::pair<JobId, uint64_t> id;
-    good = good && SplitVersionKey(key, &job, &id.second) && job.size() == id.first.size() &&
+    good = good && DecodeVersionKey(key, &job, &id.second) && job.size() == id.first.size() &&
            value.size() == sizeof(Digest);
     if (!good) return;
     std::copy(job.begin(), job.end(), id.first.begin());
@@ -309,9 +225,9 @@ Result<void> Catalogue::PutVersion(const std::string& job, uint64_t version,
       highest = std::max(version, known->second.highest_version);
   }
   auto done = Commit("add a version", [&](Transaction& txn) {
-    txn.Put(versions_db_, VersionKey(AsBytes(job), version), Encode(record));
+    txn.Put(versions_db_, EncodeVersionKey(AsBytes(job), version), Encode(record));
     txn.Put(jobs_db_, AsBytes(job), EncodeJob(record.job_id, highest));
-    txn.Put(digests_db_, VersionKey(record.job_id, version), record.manifest_digest);
+    txn.Put(digests_db_, EncodeVersionKey(record.job_id, version), record.manifest_digest);
   });
   if (!done) return done;
   auto contents = contents_.Lock();
@@ -336,7 +252,7 @@ Result<void> Catalogue::DeleteVersion(const std::string& job, uint64_t version) 
     }
   }
   auto done = Commit("delete a version", [&](Transaction& txn) {
-    txn.Delete(versions_db_, VersionKey(AsBytes(job), version));
+    txn.Delete(versions_db_, EncodeVersionKey(AsBytes(job), version));
     for (const auto& [id, dead_bytes] : containers)
       txn.Put(containers_db_, id, EncodeContainer(dead_bytes, true));
   });

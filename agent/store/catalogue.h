@@ -14,41 +14,13 @@
 #include <string>
 #include <vector>
 
+#include "agent/store/catalogue_record.h"
 #include "agent/store/disk.h"
-#include "agent/store/head.h"
 #include "base/guarded.h"
 
 struct MDB_env;
 
 namespace ckptfs {
-
-// A file in packs/ by the 16 bytes that its name is the hex of.
-using ContainerId = std::array<uint8_t, 16>;
-
-// Where a unit's image lies. A container is either a pack that was written here
-// (frames at the offsets that heads give) or an image file that was copied in
-// (the head, then the frames of its directory back to back).
-struct UnitRecord {
-  std::string name;
-  ContainerId container{};  // holds the head
-  bool flat = false;        // ... which is an image file that was copied in
-  // For each of the head's packs: the container with its frames, and its kind.
-  struct Source {
-    ContainerId container{};
-    bool flat = false;
-  };
-  std::vector<Source> sources;
-};
-
-struct VersionRecord {
-  Digest manifest_digest{};
-  JobId job_id{};
-  uint64_t written_bytes = 0;
-  bool imported = false;
-  std::vector<UnitRecord> units;
-
-  std::set<ContainerId> containers() const;
-};
 
 struct JobRecord {
   JobId job_id{};

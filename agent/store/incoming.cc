@@ -1,13 +1,14 @@
 // LocalStore: images that are being copied in.
 #include <dirent.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
-#include <thread>
 
 #include "agent/store/image_check.h"
 #include "agent/store/local_store.h"
@@ -17,6 +18,7 @@ namespace ckptfs {
 namespace {
 
 constexpr size_t kMostFiles = 4096;
+constexpr auto kCloseLimit = std::chrono::seconds(2);
 constexpr int kFlagsTaken = O_ACCMODE | O_CREAT | O_EXCL | O_TRUNC | O_APPEND;
 
 std::string Shown(std::string_view job, uint64_t version) {
@@ -41,10 +43,22 @@ bool IsOpenForWriting(int dir_fd, const std::string& name) {
 // The kernel tells a FUSE daemon of a close some time after close(2) has returned,
 // so a writer that is still there may be one that has just gone.
 bool WaitUntilWritten(int dir_fd, const std::string& name) {
-  auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(2);
+  if (!IsOpenForWriting(dir_fd, name)) return true;
+  Fd closed(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
+  if (closed.get() < 0 ||
+      ::inotify_add_watch(closed.get(), fmt::format("/proc/self/fd/{}/{}", dir_fd, name).c_str(),
+                          IN_CLOSE_WRITE) < 0)
+    return false;
+  auto deadline = std::chrono::steady_clock::now() + kCloseLimit;
   while (IsOpenForWriting(dir_fd, name)) {
-    if (std::chrono::steady_clock::now() > deadline) return false;
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    auto left =
+        std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+    if (left.count() <= 0) return false;
+    pollfd event{closed.get(), POLLIN, 0};
+    (void)::poll(&event, 1, static_cast<int>(left.count()));
+    char events[4096];
+    while (::read(closed.get(), events, sizeof events) > 0) {
+    }
   }
   return true;
 }

@@ -168,12 +168,6 @@ Result<Child> StartCriu(const CriuProgram& criu, const CriuStart& start) {
     options.argv.emplace_back("--");
   }
   options.argv.insert(options.argv.end(), argv.begin(), argv.end());
-  if (!start.cgroup_procs.empty()) {
-    auto procs = Open(start.cgroup_procs, O_WRONLY);
-    if (!procs) return procs.error();
-    options.cgroup_procs_fd = procs->get();
-    held.push_back(std::move(*procs));
-  }
   return Child::Spawn(options);
 }
 

@@ -30,10 +30,9 @@ Result<std::string> FindInit();
 struct CriuStart {
   std::vector<std::string> argv;  // criu's, without the options that every run has
   Credentials owner;
-  int work_dir_fd = -1;      // criu's folder for images, log and sockets
-  std::string work_dir;      // its path
-  std::string init_path;     // ckptfs-init
-  std::string cgroup_procs;  // empty: our cgroup
+  int work_dir_fd = -1;   // criu's folder for images, log and sockets
+  std::string work_dir;   // its path
+  std::string init_path;  // ckptfs-init
   // A new terminal as standard input; controlling: of criu's session, which the job will be in.
   enum class Terminal { kNone, kForTheJob, kControlling } terminal = Terminal::kNone;
   // At most one of these:

@@ -24,7 +24,6 @@ CriuStart CriuRebuilding::Plan(const UnitMeta& meta, const std::vector<PstreeEnt
   start.owner = request_.owner;
   start.work_dir = request_.work_dir;
   start.init_path = tools_.init_path;
-  start.cgroup_procs = request_.cgroup_procs;
   if (request_.pids == Pids::kNewNamespace)
     start.new_namespace = CriuStart::NewNamespace{PidClearOf(tree), tree.front().pid};
   return start;
