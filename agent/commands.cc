@@ -120,9 +120,13 @@ void NodeAgent::RunCommand(Run& run) {
     data->last_operation = report;
     data->operation.reset();
   }
+  Event(name, figures);
+  // A version is on the disk once it is committed: what the job's record would add is
+  // no reason to wait. Whatever changes which processes there are is on the disk first.
+  bool goes_on = run.command.verb == Verb::kCheckpoint && !run.command.stop && outcome;
+  if (goes_on) run.answer->Give(outcome);
   if (run.clone) Keep(run.clone);
   Keep(run.job);
-  Event(name, figures);
   run.job->changed().notify_all();
   if (run.by_policy && run.command.verb != Verb::kCheckpoint)
     PolicyRestartDone(run.job, run.command.verb, outcome);

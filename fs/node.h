@@ -66,7 +66,7 @@ class OpenedFile {
   virtual void Write(uint64_t offset, Bytes bytes, const Caller& caller,
                      const Reply<size_t>& reply);
   virtual Result<void> Truncate(uint64_t size_bytes);
-  // close(2) of one descriptor; may block. An error here reaches close's caller.
+  // close(2) of one descriptor; answers at once. An error here reaches close's caller.
   virtual Result<void> Flush() { return {}; }
   // Poll events that are ready now (POLLIN …); `wake`, when given, is called once
   // or more, from any thread, when that may have changed.
@@ -109,7 +109,9 @@ class Node {
   virtual Result<Created> Create(std::string_view name, const OpenMode& mode,
                                  const Caller& caller) const;
 
-  // --- files. Open answers at once unless it truncates.
+  // --- files. Open for reading answers at once; what changes the file may block, but
+  // not with a file of the tree's own, which `echo` opens and truncates.
+  virtual bool may_block() const { return true; }
   virtual Result<std::shared_ptr<OpenedFile>> Open(const OpenMode& mode,
                                                    const Caller& caller) const;
   virtual Result<std::string> ReadLink(const Caller& caller) const;

@@ -31,6 +31,7 @@ class TextNode : public Node {
   TextNode(const View* view, std::string key, TextSpec spec)
       : view_(view), key_(std::move(key)), spec_(std::move(spec)) {}
   const std::string& key() const override { return key_; }
+  bool may_block() const override { return false; }
   Result<Attr> GetAttr(const Caller& caller) const override;
   Result<std::shared_ptr<OpenedFile>> Open(const OpenMode& mode, const Caller& c) const override;
 
@@ -55,6 +56,7 @@ class FileNode : public Node {
       : view_(view), key_(std::move(key)), spec_(std::move(spec)) {}
   const std::string& key() const override { return key_; }
   bool inode_per_lookup() const override { return spec_.inode_per_lookup; }
+  bool may_block() const override { return false; }
   Result<Attr> GetAttr(const Caller& caller) const override;
   Result<std::shared_ptr<OpenedFile>> Open(const OpenMode& mode, const Caller& c) const override;
 

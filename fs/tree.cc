@@ -48,6 +48,14 @@ void Tree::Later(Ino ino, const Reply<T>& reply, Task task) {
   workers_->Post([node = *node, reply, task = std::move(task)] { reply(task(node)); });
 }
 
+template <typename T, typename Task>
+void Tree::ChangeFile(Ino ino, const Reply<T>& reply, Task task) {
+  auto node = Find(ino);
+  if (!node) return reply(node.error());
+  if ((*node)->may_block()) return Later(ino, reply, std::move(task));
+  reply(task(*node));
+}
+
 void Tree::Lookup(const Caller& caller, Ino parent, std::string_view name,
                   const Reply<Entry>& reply) {
   auto node = Find(parent);
@@ -76,7 +84,7 @@ void Tree::SetAttr(const Caller& caller, Ino ino, const AttrChange& change,
     if (!found) return reply(found.error());
     file = *found;
   }
-  Later(ino, reply, [=](const NodePtr& node) -> Result<Entry> {
+  ChangeFile(ino, reply, [=](const NodePtr& node) -> Result<Entry> {
     if (change.size_bytes) {
       auto done =
           file ? file->Truncate(*change.size_bytes) : node->Truncate(*change.size_bytes, caller);
@@ -166,7 +174,7 @@ void Tree::Open(const Caller& caller, Ino ino, const OpenMode& mode, const Reply
     if (!file) return file.error();
     return Keep(std::move(*file));
   };
-  if (mode.write) return Later(ino, reply, std::move(open));
+  if (mode.write) return ChangeFile(ino, reply, std::move(open));
   auto node = Find(ino);
   if (!node) return reply(node.error());
   reply(open(*node));
@@ -189,8 +197,7 @@ void Tree::Write(const Caller& caller, Handle handle, uint64_t offset, Bytes byt
 void Tree::Flush(Handle handle, const Reply<void>& reply) {
   auto file = FileOf(handle);
   if (!file) return reply(file.error());
-  if ((*file)->immutable()) return reply({});
-  workers_->Post([file = *file, reply] { reply(file->Flush()); });
+  reply((*file)->Flush());
 }
 
 Result<short> Tree::Poll(Handle handle, const std::function<void()>& wake) {

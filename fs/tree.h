@@ -106,6 +106,9 @@ class Tree {
   // Runs `task` with the node in a worker and answers with what it returns.
   template <typename T, typename Task>
   void Later(Ino ino, const Reply<T>& reply, Task task);
+  // The same, at once where the node does not block.
+  template <typename T, typename Task>
+  void ChangeFile(Ino ino, const Reply<T>& reply, Task task);
 
   Inodes inodes_;
   Workers* workers_;

@@ -31,8 +31,12 @@ void Workers::Work() {
     }
     task();
     task = nullptr;  // what it holds goes before we count as idle
-    --state_.Lock()->busy;
-    changed_.notify_all();
+    bool last;
+    {
+      auto state = state_.Lock();
+      last = --state->busy == 0 && state->ending;
+    }
+    if (last) changed_.notify_all();
   }
 }
 

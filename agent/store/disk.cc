@@ -124,11 +124,11 @@ Result<void> Disk::RemoveTree(int dir_fd, const std::string& name) const {
   return ckptfs::RemoveTree(dir_fd, name);
 }
 
-Result<void> Disk::WriteFile(int dir_fd, const std::string& name, Bytes content) const {
+Result<Fd> Disk::WriteFile(int dir_fd, const std::string& name, Bytes content) const {
   auto fd = Create(dir_fd, name);
   if (!fd) return fd.error();
-  if (auto written = Write(fd->get(), content, 0, name); !written) return written;
-  return Sync(fd->get(), name);
+  if (auto written = Write(fd->get(), content, 0, name); !written) return written.error();
+  return fd;
 }
 
 }  // namespace ckptfs

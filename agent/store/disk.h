@@ -54,8 +54,8 @@ class Disk {
   Result<void> Link(int from_dir, const std::string& from, int to_dir, const std::string& to) const;
   Result<void> Unlink(int dir_fd, const std::string& name) const;      // absence is success
   Result<void> RemoveTree(int dir_fd, const std::string& name) const;  // absence is success
-  // A new file with `content`, synced.
-  Result<void> WriteFile(int dir_fd, const std::string& name, Bytes content) const;
+  // A new file with `content`, not yet synced.
+  Result<Fd> WriteFile(int dir_fd, const std::string& name, Bytes content) const;
   // Asks the faults only: for steps that a library takes.
   Result<void> Before(DiskStep step, const std::string& what) const;
 

@@ -25,6 +25,17 @@ Result<std::string> ReadPart(int dir_fd, std::string_view name, size_t limit_byt
 
 std::string TemporaryName(uint64_t version) { return fmt::format(".{}.tmp", version); }
 
+// Synced only when both are written: one journal commit is enough for both.
+Result<void> WriteBoth(const Disk& disk, int dir_fd, std::string_view manifest,
+                       std::string_view signature) {
+  auto first = disk.WriteFile(dir_fd, std::string(kManifestName), AsBytes(manifest));
+  if (!first) return first.error();
+  auto second = disk.WriteFile(dir_fd, std::string(kSignatureName), AsBytes(signature));
+  if (!second) return second.error();
+  if (auto synced = disk.Sync(first->get(), std::string(kManifestName)); !synced) return synced;
+  return disk.Sync(second->get(), std::string(kSignatureName));
+}
+
 }  // namespace
 
 Digest ManifestDigest(std::string_view text) {
@@ -79,8 +90,7 @@ Result<void> WriteVersionFiles(const Disk& disk, int images_fd, const std::strin
   if (auto made = disk.MakeDir(job_dir->get(), temporary); !made) return undo(made.error());
   auto dir = OpenAt(job_dir->get(), temporary, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
   if (!dir) return undo(dir.error());
-  auto done = disk.WriteFile(dir->get(), std::string(kManifestName), AsBytes(manifest));
-  if (done) done = disk.WriteFile(dir->get(), std::string(kSignatureName), AsBytes(signature));
+  auto done = WriteBoth(disk, dir->get(), manifest, signature);
   if (done) done = disk.Sync(dir->get(), temporary);
   if (done) done = disk.Rename(job_dir->get(), temporary, job_dir->get(), std::to_string(version));
   if (!done) return undo(done.error());
