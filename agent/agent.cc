@@ -119,8 +119,11 @@ Result<void> NodeAgent::ForgetJob(std::string_view name, const Caller& caller) {
     if (!alive.empty()) left = FormatRecord(*data, BootId());
   }
   for (uint64_t watch : watches) supervisor_->Unwatch(watch);
-  auto noted = left.empty() ? options_.store->DeleteRecord(LeftKey(name))
-                            : options_.store->PutRecord(LeftKey(name), left);
+  Result<void> noted;
+  if (!left.empty())
+    noted = options_.store->PutRecord(LeftKey(name), left);
+  else if (auto gone = options_.store->DeleteRecord(LeftKey(name)); !gone)
+    noted = gone.error();
   auto removed = noted ? table_.Remove(*job) : noted;
   if (!removed) {
     (*job)->Lock()->forgotten = false;

@@ -98,7 +98,9 @@ Result<VersionInfo> NodeAgent::AdmitImage(std::string_view job, uint64_t version
                              ErrcName(info.error().code()), info.error().message()));
     return info;
   }
-  (void)options_.store->DeleteRecord(IncomingKey(job, version));
+  // Several may have waited for the same admission: one of them says so.
+  auto noted = options_.store->DeleteRecord(IncomingKey(job, version));
+  if (noted && !*noted) return info;
   Event(job, fmt::format("image admitted version={} owner={} signer={}", version, info->owner_uid,
                          info->signer));
   if (JobPtr own = table_.Get(job)) {
@@ -111,7 +113,8 @@ Result<VersionInfo> NodeAgent::AdmitImage(std::string_view job, uint64_t version
 Result<void> NodeAgent::RemoveIncoming(std::string_view job, uint64_t version, const Caller& c) {
   if (auto may = CheckImageAccess(job, version, c); !may) return may.error();
   if (auto removed = options_.store->RemoveIncoming(job, version); !removed) return removed.error();
-  return options_.store->DeleteRecord(IncomingKey(job, version));
+  auto forgotten = options_.store->DeleteRecord(IncomingKey(job, version));
+  return forgotten ? Result<void>() : forgotten.error();
 }
 
 }  // namespace ckptfs

@@ -81,7 +81,8 @@ Result<void> Job::Forget(Store& store) const {
     writing->forgotten = true;
     writing.Wait(written_, [&] { return !writing->busy; });
   }
-  return store.DeleteRecord("job/" + name_);
+  auto gone = store.DeleteRecord("job/" + name_);
+  return gone ? Result<void>() : gone.error();
 }
 
 std::string BootId() {

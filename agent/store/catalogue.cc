@@ -307,13 +307,14 @@ Result<void> Catalogue::PutRecord(const std::string& key, std::string_view value
   return done;
 }
 
-Result<void> Catalogue::DeleteRecord(const std::string& key) {
+Result<bool> Catalogue::DeleteRecord(const std::string& key) {
   std::lock_guard writing(writing_);
-  if (!contents_.Lock()->records.contains(key)) return {};
+  if (!contents_.Lock()->records.contains(key)) return false;
   auto done =
       Commit("drop a record", [&](Transaction& txn) { txn.Delete(records_db_, AsBytes(key)); });
-  if (done) contents_.Lock()->records.erase(key);
-  return done;
+  if (!done) return done.error();
+  contents_.Lock()->records.erase(key);
+  return true;
 }
 
 }  // namespace ckptfs

@@ -66,7 +66,8 @@ class Catalogue {
   Result<void> NoteVersionNumber(const std::string& job, uint64_t version);
   Result<void> Claimed(const ContainerId& container, uint64_t dead_bytes);
   Result<void> PutRecord(const std::string& key, std::string_view value);
-  Result<void> DeleteRecord(const std::string& key);
+  // Whether there was one.
+  Result<bool> DeleteRecord(const std::string& key);
 
  private:
   class Transaction;

@@ -183,7 +183,7 @@ Result<void> LocalStore::PutRecord(std::string_view key, std::string_view value)
   return catalogue_->PutRecord(std::string(key), value);
 }
 
-Result<void> LocalStore::DeleteRecord(std::string_view key) {
+Result<bool> LocalStore::DeleteRecord(std::string_view key) {
   return catalogue_->DeleteRecord(std::string(key));
 }
 

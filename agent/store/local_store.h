@@ -52,7 +52,7 @@ class LocalStore : public Store {
   Result<VersionInfo> Admit(std::string_view job, uint64_t version) override;
 
   Result<void> PutRecord(std::string_view key, std::string_view value) override;
-  Result<void> DeleteRecord(std::string_view key) override;
+  Result<bool> DeleteRecord(std::string_view key) override;
   std::map<std::string, std::string> Records(std::string_view prefix) const override;
 
   Result<StoreUse> Use() const override;

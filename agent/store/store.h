@@ -219,7 +219,8 @@ class Store {
 
   // --- small durable records of the agent (jobs, policies), by key; value <= 64 KiB.
   virtual Result<void> PutRecord(std::string_view key, std::string_view value) = 0;
-  virtual Result<void> DeleteRecord(std::string_view key) = 0;
+  // Whether there was one.
+  virtual Result<bool> DeleteRecord(std::string_view key) = 0;
   virtual std::map<std::string, std::string> Records(std::string_view prefix) const = 0;
 
   virtual Result<StoreUse> Use() const = 0;

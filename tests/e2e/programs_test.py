@@ -102,6 +102,8 @@ class Programs(harness.Case):
         two.ctl("job", "restart 1")
         started.check_goes_on()
         self.assertGreater(int(two.status("job")["last_memory_bytes"]), 1 << 20)
+        events = harness.read(os.path.join(two.path, "events"))
+        self.assertEqual(1, events.count("image admitted version=1"), events)
         # Now it is an earlier restart of it that lives.
         self.assert_errno(errno.EEXIST, one.ctl, "job", "restart 1")
         started.check_goes_on()

@@ -224,7 +224,7 @@ class FakeStore : public Store {
   }
 
   Result<void> PutRecord(std::string_view, std::string_view) override { return Never(); }
-  Result<void> DeleteRecord(std::string_view) override { return Never(); }
+  Result<bool> DeleteRecord(std::string_view) override { return Never(); }
   std::map<std::string, std::string> Records(std::string_view) const override { return {}; }
   Result<StoreUse> Use() const override { return StoreUse{4096, 0, 1 << 30, 1}; }
 
