@@ -127,6 +127,9 @@ Result<WorkDir> WorkDir::Make(const std::string& store_dir) {
   // Of others that may be here, nothing: mkdir fails if the name is taken.
   if (::mkdirat(dir->get(), name.c_str(), 0700) != 0)
     return Error::FromErrno(errno, "mkdir {}/{}", parent, name);
+  // criu runs as a job's owner, in a folder of that owner's below: to be entered, not listed.
+  if (::geteuid() == 0 && ::fchmodat(dir->get(), name.c_str(), 0711, 0) != 0)
+    return Error::FromErrno(errno, "chmod {}/{}", parent, name);
   return WorkDir(parent + "/" + name);
 }
 

@@ -1,9 +1,11 @@
 // What may become a unit, and the words for what may not.
 #include <fcntl.h>
 #include <gmock/gmock.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <thread>
 
 #include "tests/agent/agent_test.h"
@@ -148,10 +150,41 @@ TEST_F(AttachTest, KinOutsideOfTheTreeIsNamed) {
   for (pid_t pid : outside) ::kill(pid, SIGKILL);
 }
 
-TEST_F(AttachTest, CredentialsAreLookedAtAgainBeforeACheckpoint) {
+// A program that its owner may run, and that has root's rights once it runs.
+TEST_F(AttachTest, RightsGainedSinceTheAttachStopTheNextCheckpoint) {
+  std::string folder = dir_ + "/setuid", go = folder + "/go", program = folder + "/sleep";
+  ASSERT_EQ(::chmod(dir_.c_str(), 0755), 0);
+  ASSERT_EQ(::mkdir(folder.c_str(), 0755), 0);
+  ASSERT_EQ(::chmod(folder.c_str(), 0755), 0);
+  std::filesystem::copy_file("/bin/sleep", program);
+  ASSERT_EQ(::chmod(program.c_str(), 04755), 0);
+  ASSERT_EQ(::mkfifo(go.c_str(), 0600), 0);
+  ASSERT_EQ(::chown(go.c_str(), 4242, 4242), 0);
   Caller user{.pid = 0, .uid = 4242, .gid = 4242};
   ASSERT_TRUE(agent_->MakeJob("users", user));
-  // Root's process cannot come into a user's tree by itself: give the unit one by its table entry.
+  Sleeper own({"/bin/sh", "-c", fmt::format("read x <{}; exec {} 1000", go, program)},
+              ChildCredentials{.uid = 4242, .gid = 4242});
+  ASSERT_TRUE(agent_->Attach("users", "main", own.pid(), user));
+  ASSERT_TRUE(Do("users", Cmd("checkpoint"), user));
+  auto fifo = Open(go, O_WRONLY);
+  ASSERT_TRUE(fifo);
+  ASSERT_TRUE(WriteAll(fifo->get(), AsBytes("\n")));
+  auto changed = [&] {
+    auto now = ReadProcess(own.pid());
+    return now && *now && (*now)->name == "sleep";
+  };
+  ASSERT_TRUE(Eventually(changed));
+  if ((*ReadProcess(own.pid()))->credentials.effective_uid != 0)
+    GTEST_SKIP() << "setuid programs have no effect here (mounted nosuid)";
+  auto refused = Do("users", Cmd("checkpoint"), user);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code(), Errc::kNotYours) << refused.error().Text();
+  EXPECT_EQ(store_->Versions("users").size(), 1u);
+}
+
+TEST_F(AttachTest, AProcessThatEndedIsGoneAtTheNextCheckpoint) {
+  Caller user{.pid = 0, .uid = 4242, .gid = 4242};
+  ASSERT_TRUE(agent_->MakeJob("users", user));
   Sleeper own({"/bin/sh", "-c", "exec sleep 1000"}, ChildCredentials{.uid = 4242, .gid = 4242});
   ASSERT_TRUE(agent_->Attach("users", "main", own.pid(), user));
   own.Kill();

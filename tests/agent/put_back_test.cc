@@ -79,6 +79,28 @@ TEST_F(PutBackTest, ADeletedFileComesBack) {
   EXPECT_EQ(Read(out_), "as it was\n");
 }
 
+// The daemon may write there; the job's owner may not.
+TEST_F(PutBackTest, FilesArePutBackWithTheOwnersRightsAlone) {
+  Caller user{.pid = 0, .uid = 4242, .gid = 4242};
+  std::string folder = dir_ + "/roots", roots = folder + "/f";
+  ASSERT_EQ(::chmod(dir_.c_str(), 0755), 0);
+  ASSERT_EQ(::mkdir(folder.c_str(), 0755), 0);
+  ASSERT_EQ(::chmod(folder.c_str(), 0755), 0);
+  Write(roots, "as it was\n");
+  (*script_->files.Lock())["main"] = {roots};
+  Sleeper own({"/bin/sleep", "1000"}, ChildCredentials{.uid = 4242, .gid = 4242});
+  ASSERT_TRUE(agent_->MakeJob("users", user));
+  ASSERT_TRUE(agent_->Attach("users", "main", own.pid(), user));
+  ASSERT_TRUE(Do("users", Cmd("checkpoint stop"), user));
+  Write(roots, "root wrote this since\n");
+  auto refused = Do("users", Cmd("restart"), user);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code(), Errc::kAccess) << refused.error().Text();
+  EXPECT_EQ(Read(roots), "root wrote this since\n");
+  EXPECT_NE(::access((roots + ".before-restart-1").c_str(), F_OK), 0);
+  EXPECT_FALSE(script_->Has("main:rebuild"));
+}
+
 TEST_F(PutBackTest, NoSymlinkIsFollowed) {
   Save();
   std::string real = dir_ + "/real";

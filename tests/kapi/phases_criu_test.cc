@@ -223,6 +223,44 @@ TEST_F(CriuUser, SavesAndRestoresWithNoMoreThanTheOwnersRights) {
   Save(clone.unit(), &image);
 }
 
+// Of criu itself, while it is held: nothing beyond what saving takes.
+void ExpectLittleRights(uid_t uid) {
+  constexpr uint64_t kMay = uint64_t{1} << 40 | uint64_t{1} << 8;  // CHECKPOINT_RESTORE, SETPCAP
+  auto below = ReadTree(::getpid());
+  ASSERT_TRUE(below.ok());
+  int found = 0;
+  for (const ProcessInfo& process : *below) {
+    if (process.name != "criu") continue;
+    ++found;
+    const Credentials& has = process.credentials;
+    for (uid_t id : {has.real_uid, has.effective_uid, has.saved_uid, has.fs_uid})
+      EXPECT_EQ(id, uid);
+    EXPECT_TRUE(has.groups.empty());
+    EXPECT_EQ(has.permitted_capabilities & ~kMay, 0u);
+  }
+  EXPECT_GT(found, 0);
+}
+
+TEST_F(CriuUser, CriuItselfHasTheOwnersIdsAndTwoCapabilities) {
+  Counter counter(work_ / "count", 65534, 65534);
+  RunningProgram program({Program("count"), counter.path()}, AsUser());
+  ASSERT_TRUE(counter.GrowsFrom(0));
+  MemoryImage image;
+  {
+    auto saving = checkpointer().Prepare(ToSave(program.unit(), false));
+    ASSERT_TRUE(saving.ok()) << saving.error().Text();
+    MemorySink sink(&image);
+    ASSERT_TRUE((*saving)->Checkpoint(sink).ok()) << CriusLog();
+    ASSERT_NO_FATAL_FAILURE(ExpectLittleRights(65534));
+    ASSERT_TRUE((*saving)->Resume(AfterCheckpoint::kEnd).ok());
+  }
+  program.KillAll();
+  auto rebuilding = checkpointer().PrepareRebuild(ToRebuild());
+  MemorySource source(&image);
+  ASSERT_TRUE((*rebuilding)->Rebuild(source).ok()) << CriusLog();
+  ASSERT_NO_FATAL_FAILURE(ExpectLittleRights(65534));
+}
+
 TEST_F(CriuUser, ProcessOfAnotherUserIsRefused) {
   Counter counter(work_ / "count");
   RunningProgram program({Program("count"), counter.path()});

@@ -6,8 +6,10 @@
 #include <chrono>
 #include <filesystem>
 #include <numeric>
+#include <set>
 
 #include "agent/store/local_store.h"
+#include "agent/store/trust.h"
 #include "tests/store/store_fixture.h"
 
 namespace ckptfs {
@@ -162,6 +164,51 @@ TEST_F(Lifecycle, AnAbortedVersionLeavesNothing) {
   EXPECT_EQ(PackCount(path_), 0u);
   EXPECT_EQ(UsedBytes(), before);
   EXPECT_TRUE(store_->Versions("sim").empty());
+}
+
+// Frames are sealed under the pack's id and their numbers: the same again would be a
+// nonce that is used twice.
+TEST_F(Lifecycle, AVersionThatIsTriedAgainHasAnotherPackId) {
+  std::set<std::string> names;
+  for (int i = 0; i < 3; ++i) {
+    auto version = store_->Begin({.job = "sim", .owner_name = "ada"});
+    ASSERT_EQ((*version)->version(), 1u);
+    auto unit = (*version)->AddUnit({.name = "main", .checkpointer = "criu"});
+    ASSERT_TRUE(unit);
+    for (const std::string& file : FilesBelow(path_ + "/packs")) names.insert(file);
+  }
+  EXPECT_EQ(names.size(), 3u);
+}
+
+TEST_F(Lifecycle, TwoJobsOfOneOwnerShareNoKeyAndNoPage) {
+  Streams streams{{"pages-1.img", RandomBytes(4 << 20, 7)}};
+  auto one = Save(*store_, streams, {.job = "one"});
+  auto two = Save(*store_, streams, {.job = "two"});
+  EXPECT_GE(two.written_bytes, 4u << 20);
+  EXPECT_EQ(PackCount(path_), 2u);
+  EXPECT_EQ(one.written_bytes, two.written_bytes);
+  // Sealed, the same pages have nothing in common.
+  std::set<std::string> blocks;
+  size_t count = 0;
+  for (const std::string& pack : FilesBelow(path_ + "/packs")) {
+    std::string bytes = ReadAll(pack);
+    for (size_t at = 4096; at + 4096 <= bytes.size() && at < (4u << 20); at += 64, ++count)
+      blocks.insert(bytes.substr(at, 32));
+  }
+  EXPECT_EQ(blocks.size(), count);
+  store_.reset();
+  auto fd = Open(path_ + "/keys", O_RDONLY | O_DIRECTORY);
+  auto keys = NodeKeys::Load(fd->get(), {});
+  ASSERT_TRUE(keys) << keys.error().Text();
+  std::vector<std::vector<uint8_t>> data_keys;
+  for (const char* job : {"one", "two"}) {
+    auto manifest = ParseManifest(ReadAll(path_ + "/images/" + job + "/1/manifest"));
+    ASSERT_TRUE(manifest);
+    auto key = UnwrapDataKey(*keys, *manifest);
+    ASSERT_TRUE(key) << key.error().Text();
+    data_keys.emplace_back(key->bytes().begin(), key->bytes().end());
+  }
+  EXPECT_NE(data_keys[0], data_keys[1]);
 }
 
 TEST_F(Lifecycle, AVersionWithAnUnfinishedUnitCannotBeCommitted) {
