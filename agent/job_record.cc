@@ -105,7 +105,13 @@ bool ParseLast(std::string_view text, OperationReport* report) {
       !ParseNumber(words[3], &report->version) || !ParseNumber(words[4], &report->memory_bytes) ||
       !ParseNumber(words[5], &report->written_bytes))
     return false;
-  report->started = std::chrono::system_clock::time_point(std::chrono::milliseconds(started_ms));
+  // The clock counts in finer steps, so not every number of milliseconds is a time.
+  using std::chrono::milliseconds, std::chrono::system_clock;
+  if (started_ms < 0 || started_ms > std::chrono::floor<milliseconds>(
+                                         system_clock::time_point::max().time_since_epoch())
+                                         .count())
+    return false;
+  report->started = system_clock::time_point(milliseconds(started_ms));
   report->seconds = static_cast<double>(took_us) / 1e6;
   report->standstill_seconds = static_cast<double>(standstill_us) / 1e6;
   report->result = words[6];

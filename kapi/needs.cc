@@ -106,8 +106,7 @@ std::string ParseBuildId(Bytes file) {
 std::string NeedsReader::BuildIdOf(const std::string& magic_link) {
   struct stat status;
   if (::stat(magic_link.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) return "";
-  FileKey key{status.st_dev, status.st_ino,
-              status.st_mtim.tv_sec * int64_t{1000000000} + status.st_mtim.tv_nsec};
+  FileKey key{status.st_dev, status.st_ino, status.st_mtim.tv_sec, status.st_mtim.tv_nsec};
   {
     auto known = build_ids_.Lock();
     if (auto it = known->find(key); it != known->end()) return it->second;

@@ -3,10 +3,10 @@
 
 #include <sys/types.h>
 
+#include <compare>
 #include <map>
 #include <string>
 #include <string_view>
-#include <tuple>
 #include <vector>
 
 #include "base/guarded.h"
@@ -24,11 +24,9 @@ class NeedsReader {
   struct FileKey {
     dev_t device;
     ino_t inode;
-    int64_t modified_ns;
-    friend bool operator<(const FileKey& a, const FileKey& b) {
-      return std::tie(a.device, a.inode, a.modified_ns) <
-             std::tie(b.device, b.inode, b.modified_ns);
-    }
+    int64_t modified_seconds;
+    int64_t modified_nanoseconds;
+    auto operator<=>(const FileKey&) const = default;
   };
   std::string BuildIdOf(const std::string& magic_link);
 

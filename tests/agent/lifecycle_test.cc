@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <signal.h>
 
+#include <limits>
 #include <thread>
 
 #include "agent/job.h"
@@ -315,11 +316,22 @@ TEST(Records, SurviveARoundTrip) {
   EXPECT_LE(FormatRecord(data, "boot").size(), kRecordLimitBytes);
   for (size_t cut = 0; cut < text.size(); cut += 7) (void)ParseRecord(text.substr(0, cut), "boot");
   for (const char* bad :
-       {"", "ckptfs-job 2\n", "ckptfs-job 1\nowner x 1\n", "ckptfs-job 1\nunit ../x\n",
+       {"ckptfs-job 2\n", "ckptfs-job 1\nowner x 1\n", "ckptfs-job 1\nunit ../x\n",
         "ckptfs-job 1\nunit a\nroot 1\n", "ckptfs-job 1\nboot b\nunit a\nstate running\n"}) {
-    if (*bad == '\0') continue;
     EXPECT_FALSE(ParseRecord(bad, "b").ok()) << bad;
   }
+}
+
+TEST(Records, ATimeThatIsNoneIsRefused) {
+  auto with_start = [](int64_t milliseconds) {
+    return ParseRecord(fmt::format("ckptfs-job 1\nlast {} 1 2 3 4 5 ok\n", milliseconds), "b");
+  };
+  // Milliseconds that the clock, which counts nanoseconds in 64 bits, can hold.
+  constexpr int64_t kLast = std::numeric_limits<int64_t>::max() / 1'000'000;
+  EXPECT_TRUE(with_start(0).ok());
+  EXPECT_TRUE(with_start(kLast).ok());
+  for (int64_t none : {int64_t{-1}, kLast + 1, std::numeric_limits<int64_t>::max()})
+    EXPECT_FALSE(with_start(none).ok()) << none;
 }
 
 }  // namespace
