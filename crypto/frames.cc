@@ -49,19 +49,18 @@ Result<void> CheckMake(Suite suite, const SecretBytes& data_key) {
   return {};
 }
 
-// In place.
-void SealText(Suite suite, const uint8_t* key, const Nonce& nonce, MutableBytes text,
+void SealText(Suite suite, const uint8_t* key, const Nonce& nonce, Bytes plain, uint8_t* text,
               uint8_t* tag) {
 #ifdef CKPTFS_HAVE_AEGIS
   if (suite == Suite::kAegis256Blake3) {
-    crypto_aead_aegis256_encrypt_detached(text.data(), tag, nullptr, text.data(), text.size(),
-                                          nullptr, 0, nullptr, nonce.data(), key);
+    crypto_aead_aegis256_encrypt_detached(text, tag, nullptr, plain.data(), plain.size(), nullptr,
+                                          0, nullptr, nonce.data(), key);
     return;
   }
 #endif
   (void)suite;
   crypto_aead_xchacha20poly1305_ietf_encrypt_detached(
-      text.data(), tag, nullptr, text.data(), text.size(), nullptr, 0, nullptr, nonce.data(), key);
+      text, tag, nullptr, plain.data(), plain.size(), nullptr, 0, nullptr, nonce.data(), key);
   std::memset(tag + kPoly1305Bytes, 0, kTagBytes - kPoly1305Bytes);
 }
 
@@ -111,10 +110,14 @@ Result<std::unique_ptr<FrameCipher>> FrameCipher::Make(Suite suite, const Secret
       new FrameCipher(suite, std::make_unique<const Keys>(std::move(*keys))));
 }
 
+void FrameCipher::Seal(FrameKind kind, const FrameId& id, Bytes plain, MutableBytes frame) const {
+  assert(frame.size() == plain.size() + kTagBytes);
+  SealText(suite_, keys_->Of(kind), NonceOf(id), plain, frame.data(), frame.data() + plain.size());
+}
+
 void FrameCipher::SealInPlace(FrameKind kind, const FrameId& id, MutableBytes frame) const {
   assert(frame.size() >= kTagBytes);
-  MutableBytes text = frame.first(frame.size() - kTagBytes);
-  SealText(suite_, keys_->Of(kind), NonceOf(id), text, frame.data() + text.size());
+  Seal(kind, id, frame.first(frame.size() - kTagBytes), frame);
 }
 
 Result<void> FrameCipher::Open(FrameKind kind, const FrameId& id, Bytes sealed,

@@ -52,7 +52,10 @@ class FrameCipher {
   static Result<std::unique_ptr<FrameCipher>> Make(Suite suite, const SecretBytes& data_key);
   ~FrameCipher();
 
-  // Encrypts in place: `frame` is plaintext followed by kTagBytes of room.
+  // Encrypts `plain` into `frame`, which is kTagBytes longer. The two start at the same
+  // place, or do not overlap.
+  void Seal(FrameKind kind, const FrameId& id, Bytes plain, MutableBytes frame) const;
+  // The same where `frame` is plaintext followed by kTagBytes of room.
   void SealInPlace(FrameKind kind, const FrameId& id, MutableBytes frame) const;
   // Opens `sealed` (ciphertext and tag) into `plain`, which is exactly kTagBytes
   // shorter; they may be the same start of memory.

@@ -69,8 +69,8 @@ Result<uint8_t*> FramePipeline::NextFrame() {
   return current_;
 }
 
-void FramePipeline::Submit(size_t pages) {
-  shared_.Lock()->tasks.push_back({current_, pages});
+void FramePipeline::Push(const Task& task) {
+  shared_.Lock()->tasks.push_back(task);
   changed_.notify_all();
 }
 
@@ -93,14 +93,19 @@ void FramePipeline::SealLoop() {
 
 bool FramePipeline::SealNext() {
   Task task;
+  bool sound;
   {
     auto shared = shared_.Lock();
     shared.Wait(changed_, [&] { return !shared->tasks.empty() || shared->ending; });
     if (shared->tasks.empty()) return false;
     task = shared->tasks.front();
     shared->tasks.pop_front();
+    sound = !shared->failed;
   }
-  auto sealed = Seal(task);
+  // After a failure the rest is only let go.
+  Result<void> sealed;
+  if (sound) sealed = Seal(task);
+  if (task.plain != task.room) options_.let_go();
   if (!options_.compress && sealed) return true;
   {
     auto shared = shared_.Lock();
@@ -108,25 +113,25 @@ bool FramePipeline::SealNext() {
     if (!sealed) shared->failed = sealed.error();
   }
   changed_.notify_all();
-  return sealed.ok();
+  return true;
 }
 
 Result<void> FramePipeline::Seal(const Task& task) {
   FrameEntry entry;
-  uint8_t* stored = task.plain;
-  size_t size_bytes = task.pages * kPageBytes;
+  uint8_t* stored = task.room;
+  Bytes plain = task.bytes();
   if (options_.compress) {
     auto room = pack_.Reserve(kMaxStoredFrameBytes);
     if (!room) return room.error();
     stored = *room;
-    size_bytes = Compress(task, stored, &entry.compressed);
+    plain = {stored, Compress(plain, stored, &entry.compressed)};
   }
-  MutableBytes frame(stored, size_bytes + kTagBytes);
+  MutableBytes frame(stored, plain.size() + kTagBytes);
   entry.number = static_cast<uint32_t>(entries_.size());
   entry.offset = offset_;
   entry.stored_bytes = static_cast<uint32_t>(frame.size());
   entry.pages = static_cast<uint16_t>(task.pages);
-  cipher_.SealInPlace(FrameKind::kPages, {options_.pack, entry.number}, frame);
+  cipher_.Seal(FrameKind::kPages, {options_.pack, entry.number}, plain, frame);
   entry.hash = Hash(cipher_.suite(), frame);
   offset_ += frame.size();
   entries_.push_back(entry);
@@ -135,16 +140,15 @@ Result<void> FramePipeline::Seal(const Task& task) {
   return {};
 }
 
-size_t FramePipeline::Compress(const Task& task, uint8_t* out, bool* compressed) {
-  size_t plain_bytes = task.pages * kPageBytes;
+size_t FramePipeline::Compress(Bytes plain, uint8_t* out, bool* compressed) {
   // Level 1: memory images are wide and the disk is fast. A frame that shrinks by
   // less than a page is kept as it is, which makes reading it cheaper.
-  size_t size = ZSTD_compressCCtx(zstd_->context, out, plain_bytes - kPageBytes / 2, task.plain,
-                                  plain_bytes, 1);
+  size_t size = ZSTD_compressCCtx(zstd_->context, out, plain.size() - kPageBytes / 2, plain.data(),
+                                  plain.size(), 1);
   *compressed = !ZSTD_isError(size);
   if (*compressed) return size;
-  std::memcpy(out, task.plain, plain_bytes);
-  return plain_bytes;
+  std::memcpy(out, plain.data(), plain.size());
+  return plain.size();
 }
 
 }  // namespace ckptfs

@@ -1,10 +1,11 @@
 // FramePipeline: from pages to a pack. The caller fills a frame's pages; a thread
 // of the pipeline compresses (if asked to), seals and hashes it; the pack writes
-// it. Without compression all of that happens in one place in memory.
+// it. Pages that lie in one piece elsewhere are sealed from there.
 #pragma once
 
 #include <condition_variable>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -22,6 +23,8 @@ class FramePipeline {
     bool compress = false;
     // Sealing stays out of the way of others until Hurry.
     bool yield_to_reading = false;
+    // Called in the sealing thread when a frame that was lent is no longer needed.
+    std::function<void()> let_go;
   };
   // Borrows `pack`, `cipher` and `pool` until destruction.
   static Result<std::unique_ptr<FramePipeline>> Make(PackFile& pack, const FrameCipher& cipher,
@@ -32,7 +35,11 @@ class FramePipeline {
   // One thread, which also calls Submit and Drain.
   Result<uint8_t*> NextFrame();
   // The frame given last holds `pages` pages. Only the last frame may be partial.
-  void Submit(size_t pages);
+  void Submit(size_t pages) { Push({.pages = pages, .room = current_, .plain = current_}); }
+  // The frame given last was not filled: its pages are these, lent until `let_go`.
+  void SubmitLent(Bytes pages) {
+    Push({.pages = pages.size() / kPageBytes, .room = current_, .plain = pages.data()});
+  }
   // No more yielding. Any thread.
   void Hurry() { yielding_.Hurry(); }
   // Waits until all frames are sealed; their entries (with pack 0), in order.
@@ -40,8 +47,10 @@ class FramePipeline {
 
  private:
   struct Task {
-    uint8_t* plain = nullptr;
     size_t pages = 0;
+    uint8_t* room = nullptr;         // that NextFrame gave
+    const uint8_t* plain = nullptr;  // there, or lent
+    Bytes bytes() const { return {plain, pages * kPageBytes}; }
   };
   struct Shared {
     std::deque<Task> tasks;
@@ -51,12 +60,13 @@ class FramePipeline {
   };
 
   FramePipeline(PackFile& pack, const FrameCipher& cipher, const Options& options, Buffer plain);
+  void Push(const Task& task);
   void SealLoop();
   // False when there is nothing more to do.
   bool SealNext();
   Result<void> Seal(const Task& task);
   // The stored bytes without tag at `out`, which has room for kMaxStoredFrameBytes.
-  size_t Compress(const Task& task, uint8_t* out, bool* compressed);
+  size_t Compress(Bytes plain, uint8_t* out, bool* compressed);
 
   PackFile& pack_;
   const FrameCipher& cipher_;

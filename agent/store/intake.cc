@@ -31,9 +31,13 @@ Intake::Intake(const Options& options, Take take, std::function<void()> hurry, B
 }
 
 Intake::~Intake() {
+  Abandon();
+  ::explicit_bzero(ring_.data(), most_filled_);
+}
+
+void Intake::Abandon() {
   shared_.Lock()->abandoned = true;
   Stop();
-  ::explicit_bzero(ring_.data(), most_filled_);
 }
 
 void Intake::Stop() {
@@ -49,7 +53,9 @@ void Intake::Hurry() {
 }
 
 Result<MutableBytes> Intake::Room() {
-  auto free = [&](const Shared& shared) { return ring_bytes_ - (shared.filled - shared.taken); };
+  auto free = [&](const Shared& shared) {
+    return ring_bytes_ - (shared.filled - shared.free_to());
+  };
   auto shared = shared_.Lock();
   if (free(*shared) == 0 && !shared->failed) {
     // From here on it is the looking that the job waits for.
@@ -94,10 +100,33 @@ Result<void> Intake::Drain() {
   return {};
 }
 
+template <typename Change>
+void Intake::Free(Change change) {
+  bool waited_for;
+  {
+    auto shared = shared_.Lock();
+    change(*shared);
+    waited_for = shared->full;
+  }
+  if (waited_for) room_.notify_one();
+}
+
+void Intake::Hold(const uint8_t* page) {
+  const uint8_t* start = ring_.data() + run_.start % ring_bytes_;
+  shared_.Lock()->held.push_back(run_.start + static_cast<uint64_t>(page - start));
+}
+
+void Intake::LetGoLast() {
+  Free([](Shared& shared) { shared.held.pop_back(); });
+}
+
+void Intake::LetGoFirst() {
+  Free([](Shared& shared) { shared.held.pop_front(); });
+}
+
 void Intake::LookLoop() {
   if (options_.yield_to_reading) yielding_.Begin();
   for (;;) {
-    Run run;
     {
       auto shared = shared_.Lock();
       shared.Wait(work_, [&] {
@@ -105,18 +134,14 @@ void Intake::LookLoop() {
         return shared->abandoned || shared->draining || (worth_it && !shared->runs.empty());
       });
       if (shared->abandoned || shared->runs.empty()) break;
-      run = shared->runs.front();
+      run_ = shared->runs.front();
       shared->runs.pop_front();
     }
-    auto taken = take_(*run.stream, {ring_.data() + run.start % ring_bytes_, run.size_bytes});
-    bool waited_for;
-    {
-      auto shared = shared_.Lock();
-      shared->taken = run.start + run.size_bytes;
-      if (!taken) shared->failed = taken.error();
-      waited_for = shared->full;
-    }
-    if (waited_for) room_.notify_one();
+    auto taken = take_(*run_.stream, {ring_.data() + run_.start % ring_bytes_, run_.size_bytes});
+    Free([&](Shared& shared) {
+      shared.taken = run_.start + run_.size_bytes;
+      if (!taken) shared.failed = taken.error();
+    });
     if (!taken) break;
   }
   yielding_.Leave();

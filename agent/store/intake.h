@@ -1,9 +1,11 @@
 // Intake: the memory between whoever reads the checkpointer's pipes and a thread that
 // looks at the pages. The job stands still while its pipes are read, so reading does
 // nothing else; with the policy `fast` the memory is as large as the policy's buffer,
-// and the looking waits until the job goes on.
+// and the looking waits until the job goes on. Pages that make a whole frame as they
+// lie here are sealed from here, without a copy.
 #pragma once
 
+#include <algorithm>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -28,13 +30,14 @@ class Intake {
     bool yield_to_reading = false;
   };
   // Whole pages of one stream, in the order in which they were submitted. Runs in the
-  // looking thread; `pages` is lent until it returns. After an error it is not called again.
+  // looking thread; `pages` is lent until it returns, and what it held until it is let go.
+  // After an error it is not called again.
   using Take = std::function<Result<void>(StreamState& stream, Bytes pages)>;
 
   // Borrows `pool`. `hurry` runs (in the reading thread) when yielding ends.
   static Result<std::unique_ptr<Intake>> Make(BufferPool& pool, const Options& options, Take take,
                                               std::function<void()> hurry);
-  // Stops after what is being looked at; wipes what was here.
+  // Wipes what was here; nobody may still use what is held.
   ~Intake();
 
   // The calls below: one thread.
@@ -45,6 +48,16 @@ class Intake {
   void Submit(StreamState& stream, size_t pages);
   // Waits until everything has been looked at, and ends the thread.
   Result<void> Drain();
+  // Ends the thread after what is being looked at.
+  void Abandon();
+
+  // What lies here from `page` on stays until it is let go. In `take`, for one of its
+  // pages; what is held later lies behind.
+  void Hold(const uint8_t* page);
+  // What was held last need not stay. In `take`, or after Drain.
+  void LetGoLast();
+  // What was held first need not stay. Any thread.
+  void LetGoFirst();
 
  private:
   struct Run {
@@ -54,8 +67,13 @@ class Intake {
   };
   struct Shared {
     std::deque<Run> runs;
-    uint64_t filled = 0;  // positions; the ring holds what lies between taken and filled
+    // Positions: what lies between taken and filled is to be looked at. `held` ascend,
+    // and may lie on either side of taken.
+    uint64_t filled = 0;
     uint64_t taken = 0;
+    std::deque<uint64_t> held;
+    // Never goes back, whatever is let go: what is being looked at counts as in use.
+    uint64_t free_to() const { return held.empty() ? taken : std::min(taken, held.front()); }
     bool full = false;  // the reading thread waits for room
     bool draining = false;
     bool abandoned = false;
@@ -65,6 +83,9 @@ class Intake {
   Intake(const Options& options, Take take, std::function<void()> hurry, Buffer ring);
   void LookLoop();
   void Hurry();
+  // Changes what is free, and wakes Room if it waits for that.
+  template <typename Change>
+  void Free(Change change);
   void Stop();
 
   const Options options_;
@@ -74,6 +95,7 @@ class Intake {
   uint64_t ring_bytes_;
   uint64_t most_filled_ = 0;  // of the ring, from its start: what there is to wipe
   bool hurried_ = false;      // the reading thread's
+  Run run_{};                 // the looking thread's
   Yielding yielding_;
   Guarded<Shared> shared_;
   std::condition_variable room_;  // for Room

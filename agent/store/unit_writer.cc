@@ -25,7 +25,11 @@ Result<std::shared_ptr<const JobKeys>> JobKeys::Make(Suite suite, const SecretBy
 UnitWriterImpl::UnitWriterImpl(UnitWriterOptions options)
     : options_(std::move(options)), pack_id_(RandomPackId()) {}
 
-UnitWriterImpl::~UnitWriterImpl() = default;
+UnitWriterImpl::~UnitWriterImpl() {
+  // The intake's thread fills the pipeline, which seals from the intake's memory.
+  if (intake_) intake_->Abandon();
+  pipeline_.reset();
+}
 
 Result<std::unique_ptr<UnitWriterImpl>> UnitWriterImpl::Make(UnitWriterOptions options) {
   std::unique_ptr<UnitWriterImpl> unit(new UnitWriterImpl(std::move(options)));
@@ -39,10 +43,12 @@ Result<std::unique_ptr<UnitWriterImpl>> UnitWriterImpl::Make(UnitWriterOptions o
   Suite suite = given.keys->cipher->suite();
   auto begun = unit->pack_->Append(EncodePackHeader({suite, unit->pack_id_, given.job}));
   if (!begun) return begun.error();
+  UnitWriterImpl* self = unit.get();
   auto pipeline = FramePipeline::Make(*unit->pack_, *given.keys->cipher, *given.pool,
                                       {.pack = unit->pack_id_,
                                        .compress = given.unit.compress,
-                                       .yield_to_reading = given.unit.buffer_bytes > 0});
+                                       .yield_to_reading = given.unit.buffer_bytes > 0,
+                                       .let_go = [self] { self->intake_->LetGoFirst(); }});
   if (!pipeline) return pipeline.error();
   unit->pipeline_ = std::move(*pipeline);
   if (given.parent) {
@@ -50,7 +56,6 @@ Result<std::unique_ptr<UnitWriterImpl>> UnitWriterImpl::Make(UnitWriterOptions o
     unit->parent_head_ = std::move(given.parent->head);
     given.parent.reset();
   }
-  UnitWriterImpl* self = unit.get();
   auto intake = Intake::Make(
       *given.pool,
       {.size_bytes = std::max(given.unit.buffer_bytes, kLeastIntakeBytes),
@@ -78,15 +83,18 @@ Result<void> UnitWriterImpl::TakePages(StreamState& stream, Bytes pages) {
     Bytes page = pages.first(kPageBytes);
     Fingerprint fingerprint = options_.keys->fingerprinter->Of(page);
     PagePosition position = stream.expected;
-    if (!index_.Holds(position, fingerprint)) {
-      if (auto known = index_.Find(fingerprint)) {
-        position = *known;
-        stream.expected = position;
-      } else {
-        if (auto placed = IntoFrame(page); !placed) return placed;
-        // A page that was changed in place: the next one lies behind the old one.
-        position = index_.Add(fingerprint);
+    bool known = index_.Holds(position, fingerprint);
+    if (!known)
+      if (auto found = index_.Find(fingerprint)) {
+        position = stream.expected = *found;
+        known = true;
       }
+    if (known) {
+      CopyLent();  // what follows does not lie behind it
+    } else {
+      if (auto placed = IntoFrame(page); !placed) return placed;
+      // A page that was changed in place: the next one lies behind the old one.
+      position = index_.Add(fingerprint);
     }
     ++stream.expected;
     if (!extents.empty() && extents.back().start + extents.back().pages == position)
@@ -103,12 +111,26 @@ Result<void> UnitWriterImpl::IntoFrame(Bytes page) {
     if (!frame) return frame.error().Add("unit {}", options_.unit.name);
     frame_ = *frame;
     frame_pages_ = 0;
+    lent_ = page.data();
+    intake_->Hold(lent_);
   }
-  std::memcpy(frame_ + frame_pages_ * kPageBytes, page.data(), kPageBytes);
+  if (lent_ != nullptr && lent_ + frame_pages_ * kPageBytes != page.data()) CopyLent();
+  if (lent_ == nullptr) std::memcpy(frame_ + frame_pages_ * kPageBytes, page.data(), kPageBytes);
   if (++frame_pages_ < kFramePages) return {};
-  pipeline_->Submit(kFramePages);
+  if (lent_ != nullptr)
+    pipeline_->SubmitLent({lent_, kFrameBytes});
+  else
+    pipeline_->Submit(kFramePages);
   frame_ = nullptr;
+  lent_ = nullptr;
   return {};
+}
+
+void UnitWriterImpl::CopyLent() {
+  if (lent_ == nullptr) return;
+  std::memcpy(frame_, lent_, frame_pages_ * kPageBytes);
+  lent_ = nullptr;
+  intake_->LetGoLast();
 }
 
 uint64_t UnitWriterImpl::written_bytes() const { return written_bytes_; }
@@ -136,12 +158,13 @@ Result<void> UnitWriterImpl::Finish(const Needs& needs) {
 
 Result<void> UnitWriterImpl::WriteHead(WrittenUnit* unit) {
   if (auto drained = intake_->Drain(); !drained) return drained;
-  intake_.reset();
+  CopyLent();
   for (StreamState& state : states_)
     streams_.push_back({std::move(state.name), state.size_bytes, std::move(state.extents)});
   if (frame_ != nullptr && frame_pages_ > 0) pipeline_->Submit(frame_pages_);
   frame_ = nullptr;
   auto own_frames = pipeline_->Drain();
+  intake_.reset();
   if (!own_frames) return own_frames.error();
   index_.DropLookup();
 

@@ -80,6 +80,8 @@ class UnitWriterImpl : public VersionWriter::UnitWriter {
   // In the intake's thread: known pages become references, others go into a frame.
   Result<void> TakePages(StreamState& stream, Bytes pages);
   Result<void> IntoFrame(Bytes page);
+  // The frame's pages, if they are lent, are copied into it.
+  void CopyLent();
   Result<void> WriteHead(WrittenUnit* unit);
   // The directory for what the streams refer to; moves their extents to it.
   Head MakeDirectory(std::vector<FrameEntry> own_frames, LiveMasks* live);
@@ -101,6 +103,7 @@ class UnitWriterImpl : public VersionWriter::UnitWriter {
   uint64_t written_bytes_ = 0;
   uint8_t* frame_ = nullptr;  // being filled, by the intake's thread; null: none
   size_t frame_pages_ = 0;
+  const uint8_t* lent_ = nullptr;  // where all of its pages lie in the intake; null: copied
 };
 
 }  // namespace ckptfs

@@ -59,6 +59,17 @@ TEST_P(Frames, OpenGivesBackWhatWasSealed) {
     }
 }
 
+TEST_P(Frames, SealedFromElsewhereIsTheSameAndLeavesThePlaintext) {
+  for (FrameKind kind : kBothKinds)
+    for (size_t size : {0, 1, 4096, 64 * 4096}) {
+      const std::vector<uint8_t> plain = Plain(size);
+      std::vector<uint8_t> sealed(size + kTagBytes, 0xee);
+      cipher_->Seal(kind, id_, plain, sealed);
+      EXPECT_EQ(plain, Plain(size));
+      EXPECT_EQ(sealed, Sealed(kind, id_, plain)) << size;
+    }
+}
+
 TEST_P(Frames, OpenWorksInPlace) {
   std::vector<uint8_t> sealed = Sealed(FrameKind::kPages, id_, Plain(5000));
   ASSERT_TRUE(cipher_->Open(FrameKind::kPages, id_, sealed, MutableBytes(sealed).first(5000)));

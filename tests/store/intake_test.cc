@@ -4,7 +4,10 @@
 
 #include <algorithm>
 #include <atomic>
+#include <condition_variable>
 #include <cstring>
+#include <deque>
+#include <thread>
 
 #include "agent/store/unit_writer.h"
 
@@ -12,6 +15,12 @@ namespace ckptfs {
 namespace {
 
 constexpr uint64_t kRingBytes = 2 << 20;
+
+uint64_t NumberOf(Bytes page) {
+  uint64_t number;
+  std::memcpy(&number, page.data(), sizeof number);
+  return number;
+}
 
 class IntakeTest : public ::testing::Test {
  protected:
@@ -46,11 +55,8 @@ TEST_F(IntakeTest, PagesOfManyStreamsComeInTheirOrderOverTheRingsEnd) {
   };
   std::vector<Seen> seen;
   auto intake = Make([&](StreamState& stream, Bytes pages) -> Result<void> {
-    for (; !pages.empty(); pages = pages.subspan(kPageBytes)) {
-      uint64_t number;
-      std::memcpy(&number, pages.data(), sizeof number);
-      seen.push_back({&stream, number});
-    }
+    for (; !pages.empty(); pages = pages.subspan(kPageBytes))
+      seen.push_back({&stream, NumberOf(pages)});
     return {};
   });
   StreamState first{.name = "first"}, second{.name = "second"};
@@ -68,6 +74,74 @@ TEST_F(IntakeTest, PagesOfManyStreamsComeInTheirOrderOverTheRingsEnd) {
     ASSERT_EQ(seen[i].number, i);
     ASSERT_EQ(seen[i].stream, expected[i]) << "page " << i;
   }
+}
+
+// As the writer does it: some frames are lent to another thread, which lets them go in their
+// order and later; others are begun and then copied.
+TEST_F(IntakeTest, WhatIsHeldStaysUntilItIsLetGo) {
+  constexpr size_t kHeldPages = 7;
+  struct Lent {
+    const uint8_t* pages;
+    uint64_t number;  // of the first
+  };
+  struct Queue {
+    std::deque<Lent> lent;
+    bool ended = false;
+  };
+  Guarded<Queue> queue;
+  std::condition_variable changed;
+  std::atomic<size_t> wrong{0}, let_go{0};
+  Intake* intake = nullptr;
+  auto sound = [](Bytes pages, uint64_t number) {
+    for (; !pages.empty(); pages = pages.subspan(kPageBytes))
+      if (NumberOf(pages) != number++) return false;
+    return true;
+  };
+  uint64_t expected = 0;
+  auto made = Make([&](StreamState&, Bytes pages) -> Result<void> {
+    while (!pages.empty()) {
+      size_t bytes = std::min(pages.size(), kHeldPages * kPageBytes);
+      Bytes frame = pages.first(bytes);
+      pages = pages.subspan(bytes);
+      intake->Hold(frame.data());
+      if (!sound(frame, expected)) ++wrong;
+      if (expected % 5 < 2) {
+        intake->LetGoLast();
+      } else {
+        queue.Lock()->lent.push_back({frame.data(), expected});
+        changed.notify_one();
+      }
+      expected += bytes / kPageBytes;
+    }
+    return {};
+  });
+  intake = made.get();
+  std::thread user([&] {
+    for (;;) {
+      Lent next;
+      {
+        auto held = queue.Lock();
+        held.Wait(changed, [&] { return held->ended || !held->lent.empty(); });
+        if (held->lent.empty()) return;
+        next = held->lent.front();
+        held->lent.pop_front();
+      }
+      if (NumberOf({next.pages, kPageBytes}) != next.number) ++wrong;
+      intake->LetGoFirst();
+      ++let_go;
+    }
+  });
+  StreamState stream{.name = "s"};
+  uint64_t number = 0;
+  auto fed = Feed(*intake, stream, &number, 200 * kRingBytes / kPageBytes);
+  auto drained = intake->Drain();
+  queue.Lock()->ended = true;
+  changed.notify_one();
+  user.join();
+  ASSERT_TRUE(fed && drained);
+  EXPECT_EQ(expected, number);
+  EXPECT_EQ(wrong, 0u);
+  EXPECT_GT(let_go, 1000u);
 }
 
 TEST_F(IntakeTest, AYieldingLookerHurriesWhenThereIsNoRoomLeft) {
