@@ -26,7 +26,7 @@ class Run {
  public:
   explicit Run(const RestartJob& job) : job_(job) {}
 
-  Result<std::vector<RestartedUnit>> Go() {
+  Result<void> Go() {
     job_.operation->Enter("verify");
     if (auto opened = OpenUnits(); !opened) return opened.error();
     for (UnitRun& unit : units_) {
@@ -41,11 +41,11 @@ class Run {
     auto built = ForEach([&](UnitRun& unit) { return Rebuild(unit); });
     if (!built) return built.error();
     if (auto on = job_.operation->CheckCancelled(); !on) return on.error();
-    job_.operation->Enter("resume");
-    if (auto resumed = ResumeAll(); !resumed) return resumed.error();
     std::vector<RestartedUnit> results;
     for (UnitRun& unit : units_) results.push_back(std::move(unit.result));
-    return results;
+    job_.built(results);
+    job_.operation->Enter("resume");
+    return ResumeAll(results);
   }
 
  private:
@@ -124,31 +124,30 @@ class Run {
       built = unit.rebuilding->Rebuild(*unit.source);
     }
     if (!built) return built.error();
+    unit.result.processes = *built;
+    if (auto tree = ReadTree(built->root.pid))
+      for (const ProcessInfo& info : *tree)
+        if (unit.result.members.size() < kMembersLimit) unit.result.members.push_back(info.id);
     // What no one has asked for must be genuine as well before anything runs.
     return unit.source->VerifyRest();
   }
 
   // One that cannot be let go takes those with it that already were.
-  Result<void> ResumeAll() {
+  Result<void> ResumeAll(const std::vector<RestartedUnit>& built) {
     auto resumed = ForAllUnits(
         units_.size(), nullptr, [&](size_t i) { return units_[i].info->name; },
-        [&](size_t i) { return Resume(units_[i]); });
+        [&](size_t i) { return Resume(units_[i], built[i].processes); });
     if (resumed) return {};
-    for (UnitRun& unit : units_)
-      if (unit.result.processes.root.pid > 0) (void)unit.checkpointer->Kill(unit.result.processes);
+    for (size_t i = 0; i < units_.size(); ++i)
+      (void)units_[i].checkpointer->Kill(built[i].processes);
     return resumed;
   }
 
-  static Result<void> Resume(UnitRun& unit) {
-    auto processes = unit.rebuilding->Resume();
-    if (!processes) return processes.error();
+  static Result<void> Resume(UnitRun& unit, const UnitProcesses& processes) {
+    if (auto resumed = unit.rebuilding->Resume(); !resumed) return resumed;
     unit.rebuilding.reset();
-    unit.result.processes = *processes;
-    if (auto tree = ReadTree(processes->root.pid))
-      for (const ProcessInfo& info : *tree)
-        if (unit.result.members.size() < kMembersLimit) unit.result.members.push_back(info.id);
     // A restarted job runs, also when it was suspended when it was saved.
-    if (unit.files.suspended) return unit.checkpointer->Unsuspend(*processes);
+    if (unit.files.suspended) return unit.checkpointer->Unsuspend(processes);
     return {};
   }
 
@@ -181,6 +180,6 @@ Result<std::vector<std::string>> CheckNeeds(const Needs& needs) {
   return warnings;
 }
 
-Result<std::vector<RestartedUnit>> RunRestart(const RestartJob& job) { return Run(job).Go(); }
+Result<void> RunRestart(const RestartJob& job) { return Run(job).Go(); }
 
 }  // namespace ckptfs

@@ -16,6 +16,14 @@
 
 namespace ckptfs {
 
+struct RestartedUnit {
+  std::string name;
+  std::string uses;
+  UnitProcesses processes;
+  std::vector<ProcessId> members;
+  std::vector<std::string> warnings;
+};
+
 struct RestartJob {
   std::string job;                   // whose processes these will be: the clone's name, for a clone
   VersionReader* version = nullptr;  // borrowed
@@ -28,20 +36,14 @@ struct RestartJob {
   Operation* operation = nullptr;  // borrowed
   // The checkpointer of that name, ready for use, or why not.
   std::function<Result<Checkpointer*>(const std::string& name)> find_checkpointer;
+  // Called once, when all processes are there and none has run: the time to write them down.
+  std::function<void(const std::vector<RestartedUnit>& units)> built;
 };
 
-struct RestartedUnit {
-  std::string name;
-  std::string uses;
-  UnitProcesses processes;
-  std::vector<ProcessId> members;
-  std::vector<std::string> warnings;
-};
-
-// Blocks until the processes run. Errors: those of the store (nothing was
-// started), kWouldRunTwice, kUnsupported (this node lacks what the version needs), kExists (policy
-// `files fail`), kCancelled, the checkpointer's.
-Result<std::vector<RestartedUnit>> RunRestart(const RestartJob& job);
+// Blocks until the processes run. After an error none of them is left. Errors: those of the store
+// (nothing was started), kWouldRunTwice, kUnsupported (this node lacks what the version needs),
+// kExists (policy `files fail`), kCancelled, the checkpointer's.
+Result<void> RunRestart(const RestartJob& job);
 
 // kUnsupported naming what of `needs` this node has not; warnings for what may matter.
 Result<std::vector<std::string>> CheckNeeds(const Needs& needs);

@@ -108,7 +108,8 @@ class NodeAgent final : public Agent {
   Result<uint64_t> ChooseVersion(const Run& run);
   Result<void> CheckNotAlive(const JobPtr& job) const;
   Result<JobPtr> MakeClone(const Run& run);
-  void TakeUpUnits(const JobPtr& job, const std::vector<RestartedUnit>& units, uint64_t version);
+  // Writes down that these are the job's processes.
+  void RecordUnits(const JobPtr& job, const std::vector<RestartedUnit>& units, uint64_t version);
 
   // --- upkeep.cc
   void WatchUnit(const JobPtr& job, const std::string& unit, const ProcessId& root);

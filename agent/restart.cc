@@ -81,7 +81,7 @@ Result<NodeAgent::JobPtr> NodeAgent::MakeClone(const Run& run) {
       .WithRemedy("forget some of them with rmdir");
 }
 
-void NodeAgent::TakeUpUnits(const JobPtr& job, const std::vector<RestartedUnit>& units,
+void NodeAgent::RecordUnits(const JobPtr& job, const std::vector<RestartedUnit>& units,
                             uint64_t version) {
   {
     auto data = job->Lock();
@@ -105,11 +105,7 @@ void NodeAgent::TakeUpUnits(const JobPtr& job, const std::vector<RestartedUnit>&
         unit.warning += (unit.warning.empty() ? "" : "; ") + words;
     }
   }
-  for (const RestartedUnit& each : units)
-    for (const std::string& words : each.warnings)
-      Event(job->name(), fmt::format("unit {} note: {}", each.name, words));
   Keep(job);
-  for (const RestartedUnit& each : units) WatchUnit(job, each.name, each.processes.root);
 }
 
 Result<void> NodeAgent::Restart(Run& run, OperationReport& report) {
@@ -158,21 +154,44 @@ Result<void> NodeAgent::Restart(Run& run, OperationReport& report) {
       return Fail(Errc::kUnsupported, "the checkpointer {} cannot make a clone", name);
     return found;
   };
-  auto units = RunRestart(restart);
-  if (!units) {
+  // Recorded before they run: a daemon that dies from then on finds them at its next start,
+  // or, if they ended with it, that they are gone.
+  std::vector<RestartedUnit> units;
+  decltype(JobData::units) units_before;
+  std::optional<uint64_t> version_before;
+  restart.built = [&](const std::vector<RestartedUnit>& built) {
+    units = built;
+    if (shares_files)
+      for (RestartedUnit& unit : units) unit.warnings.emplace_back(kSharedFiles);
+    {
+      auto data = target->Lock();
+      units_before = data->units;
+      version_before = data->last_version;
+    }
+    RecordUnits(target, units, *version);
+  };
+  if (auto done = RunRestart(restart); !done) {
     if (run.clone) {
       run.clone->Lock()->operation.reset();
       (void)table_.Remove(run.clone);
       Event(run.clone->name(), "forgotten");
       run.clone.reset();
+    } else if (!units.empty()) {
+      {
+        auto data = target->Lock();
+        data->units = std::move(units_before);
+        data->last_version = version_before;
+      }
+      Keep(target);
     }
-    return units.error().Add("version {}", *version);
+    return done.error().Add("version {}", *version);
   }
-  for (RestartedUnit& unit : *units) {
+  for (const RestartedUnit& unit : units) {
     report.memory_bytes += run.operation->OfUnit(unit.name)->bytes_done;
-    if (shares_files) unit.warnings.emplace_back(kSharedFiles);
+    for (const std::string& words : unit.warnings)
+      Event(target->name(), fmt::format("unit {} note: {}", unit.name, words));
+    WatchUnit(target, unit.name, unit.processes.root);
   }
-  TakeUpUnits(target, *units, *version);
   return {};
 }
 

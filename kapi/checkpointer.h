@@ -163,9 +163,9 @@ class Rebuilding {
   // Builds the processes; on success they all exist and none has run an
   // instruction of its own yet. Blocks. Has checked, with the processes' real
   // credentials, that none exceeds the request's owner.
-  virtual Result<void> Rebuild(ImageSource& source) = 0;
-  // Lets them run. On success the processes are no longer ours to end.
-  virtual Result<UnitProcesses> Resume() = 0;
+  virtual Result<UnitProcesses> Rebuild(ImageSource& source) = 0;
+  // Lets them run. On success they are no longer ours to end; else none of them is left.
+  virtual Result<void> Resume() = 0;
 };
 
 class Checkpointer {

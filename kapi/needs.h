@@ -3,10 +3,10 @@
 
 #include <sys/types.h>
 
-#include <compare>
 #include <map>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <vector>
 
 #include "base/guarded.h"
@@ -26,7 +26,10 @@ class NeedsReader {
     ino_t inode;
     int64_t modified_seconds;
     int64_t modified_nanoseconds;
-    auto operator<=>(const FileKey&) const = default;
+    friend bool operator<(const FileKey& a, const FileKey& b) {
+      return std::tie(a.device, a.inode, a.modified_seconds, a.modified_nanoseconds) <
+             std::tie(b.device, b.inode, b.modified_seconds, b.modified_nanoseconds);
+    }
   };
   std::string BuildIdOf(const std::string& magic_link);
 

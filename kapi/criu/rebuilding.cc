@@ -36,7 +36,7 @@ Result<void> CriuRebuilding::Check(ImageSource& source) {
   return CheckNotAlive(*meta, request_.pids == Pids::kSame);
 }
 
-Result<void> CriuRebuilding::Rebuild(ImageSource& source) {
+Result<UnitProcesses> CriuRebuilding::Rebuild(ImageSource& source) {
   if (run_) return Fail(Errc::kInternal, "Rebuild was called twice");
   if (request_.cancel && request_.cancel->cancelled())
     return Fail(Errc::kCancelled, "the restart was cancelled");
@@ -55,7 +55,7 @@ Result<void> CriuRebuilding::Rebuild(ImageSource& source) {
   if (auto found = Identify(); !found) return Abort(found.error());
   // What criu did not ask for, or left half read, is verified as well before anything runs.
   if (auto verified = source.VerifyRest(); !verified) return Abort(verified.error());
-  return {};
+  return *built_;
 }
 
 Result<void> CriuRebuilding::Identify() {
@@ -107,7 +107,7 @@ Error CriuRebuilding::Abort(std::optional<Error> ours) {
   return ours ? *ours : ExplainCriuLog(CriuAct::kRestore, log, status->Text());
 }
 
-Result<UnitProcesses> CriuRebuilding::Resume() {
+Result<void> CriuRebuilding::Resume() {
   if (!run_ || !built_ || !run_->held())
     return Fail(Errc::kInternal, "there is nothing that could be let go");
   run_->AnswerHook(true);
@@ -115,9 +115,8 @@ Result<UnitProcesses> CriuRebuilding::Resume() {
   if (!status) return Abort(status.error());
   if (!status->Success()) return Abort(std::nullopt);
   tools_.logs->Keep(request_.job, request_.unit, run_->LogTail());
-  UnitProcesses unit = *built_;
   built_.reset();
-  return unit;
+  return {};
 }
 
 CriuRebuilding::~CriuRebuilding() {

@@ -18,8 +18,8 @@ class CriuRebuilding : public Rebuilding {
   ~CriuRebuilding() override;
 
   Result<void> Check(ImageSource& source) override;
-  Result<void> Rebuild(ImageSource& source) override;
-  Result<UnitProcesses> Resume() override;
+  Result<UnitProcesses> Rebuild(ImageSource& source) override;
+  Result<void> Resume() override;
 
  private:
   CriuStart Plan(const UnitMeta& meta, const std::vector<PstreeEntry>& tree) const;

@@ -152,12 +152,12 @@ class FakeRebuilding : public Rebuilding {
     return {};
   }
 
-  Result<void> Rebuild(ImageSource& source) override {
+  Result<UnitProcesses> Rebuild(ImageSource& source) override {
     if (rebuilt_) return Misuse(*state_, "Rebuild was called twice");
     rebuilt_ = true;
     if (request_.cancel && request_.cancel->cancelled())
       return Fail(Errc::kCancelled, "the restart was cancelled");
-    if (auto read = ReadAll(source); !read) return read;
+    if (auto read = ReadAll(source); !read) return read.error();
     ChildOptions options;
     options.argv = state_->plan.Lock()->stand_in;
     auto child = Child::Spawn(options);
@@ -169,20 +169,23 @@ class FakeRebuilding : public Rebuilding {
     if (auto stopped = StopTree(unit_->root); !stopped) return stopped.error();
     auto checked = source.VerifyRest();
     if (checked) checked = Enter(*state_, Phase::kRebuild);
-    if (!checked) End();
-    return checked;
+    if (checked) return *unit_;
+    End();
+    return checked.error();
   }
 
-  Result<UnitProcesses> Resume() override {
+  Result<void> Resume() override {
     if (!unit_) return Misuse(*state_, "Resume without anything rebuilt");
     if (auto fine = Enter(*state_, Phase::kResumeRebuilt); !fine) {
       End();
-      return fine.error();
+      return fine;
     }
-    UnitProcesses unit = *unit_;
+    if (auto continued = ContinueTree(unit_->root, {}); !continued) {
+      End();
+      return continued.error();
+    }
     unit_.reset();
-    if (auto continued = ContinueTree(unit.root, {}); !continued) return continued.error();
-    return unit;
+    return {};
   }
 
  private:

@@ -300,7 +300,8 @@ TEST_F(CommandsTest, ARestartThatFailsStartsNothing) {
       EXPECT_FALSE(IsAlive((*ReadProcess(child.pid())).value_or(ProcessInfo{}).id)) << phase;
   }
   script_->Set(nullptr);
-  EXPECT_TRUE(Do("sim", Cmd("restart 1")).ok());
+  auto restarted = Do("sim", Cmd("restart 1"));
+  EXPECT_TRUE(restarted.ok()) << restarted.error().Text();
   auto none = Do("sim", Cmd("restart 7"));
   EXPECT_FALSE(none.ok());
 }

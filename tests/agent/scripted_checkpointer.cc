@@ -78,8 +78,9 @@ class ScriptedRebuilding : public Rebuilding {
  public:
   ScriptedRebuilding(std::shared_ptr<Script> script, RebuildRequest request)
       : script_(std::move(script)), request_(std::move(request)) {}
+  ~ScriptedRebuilding() override { End(); }
   Result<void> Check(ImageSource&) override { return script_->Reach("check", request_.unit); }
-  Result<void> Rebuild(ImageSource& source) override {
+  Result<UnitProcesses> Rebuild(ImageSource& source) override {
     std::string phase = request_.pids == Pids::kSame ? "rebuild" : "rebuild-new-pids";
     if (auto on = script_->Reach(phase, request_.unit); !on) return on.error();
     if (request_.pids == Pids::kSame && script_->pids_taken)
@@ -88,21 +89,31 @@ class ScriptedRebuilding : public Rebuilding {
     if (!stream) return stream.error();
     if ((*stream)->size_bytes() != script_->image_bytes)
       return Fail(Errc::kCorrupt, "the state is not what was saved");
-    return {};
-  }
-  Result<UnitProcesses> Resume() override {
-    if (auto on = script_->Reach("rebuild-resume", request_.unit); !on) return on.error();
     auto child = Child::Spawn({.argv = {"/bin/sleep", "1000"}});
     if (!child) return child.error();
-    auto info = ReadProcess(child->pid());
-    UnitProcesses unit{.root = (*info)->id, .owner = request_.owner, .namespace_init = {}};
-    script_->restored.Lock()->push_back(std::move(*child));
-    return unit;
+    built_.emplace(std::move(*child));
+    auto info = ReadProcess(built_->pid());
+    return UnitProcesses{.root = (*info)->id, .owner = request_.owner, .namespace_init = {}};
+  }
+  Result<void> Resume() override {
+    if (auto on = script_->Reach("rebuild-resume", request_.unit); !on) {
+      End();
+      return on;
+    }
+    script_->restored.Lock()->push_back(std::move(*built_));
+    built_.reset();
+    return {};
   }
 
  private:
+  void End() {
+    if (built_) ::kill(built_->pid(), SIGKILL);
+    built_.reset();
+  }
+
   std::shared_ptr<Script> script_;
   RebuildRequest request_;
+  std::optional<Child> built_;
 };
 
 class ScriptedCheckpointer : public Checkpointer {

@@ -1,5 +1,7 @@
-"""kill -9 of the daemon at random moments of a checkpoint: the job always goes on,
-the last committed version restarts, nothing half-made is listed, no space leaks."""
+"""kill -9 of the daemon at random moments. Of a checkpoint: the job always goes on,
+the last committed version restarts, nothing half-made is listed, no space leaks. Of a
+restart: the job runs and is known, or nothing of it is there."""
+import errno
 import os
 import random
 import signal
@@ -11,6 +13,7 @@ import harness
 from harness import wait_until
 
 KILLS = int(os.environ.get("CKPTFS_KILLS", "200"))
+RESTART_KILLS = max(KILLS // 5, 1)
 SIZE_MIB = 48
 
 
@@ -70,6 +73,56 @@ class Crash(harness.Case):
         print(f"{killed_in_time} of {KILLS} before the answer", flush=True)
         self.assertGreater(killed_in_time, KILLS // 2)
         self.no_space_has_leaked(one, program)
+
+    def test_killed_daemon_loses_no_restarted_job(self):
+        seed = int(os.environ.get("CKPTFS_SEED", random.randrange(1 << 30)))
+        print(f"seed {seed}, {RESTART_KILLS} kills", flush=True)
+        chance = random.Random(seed)
+        one = self.mount("one")
+        program = self.program("memory.py", SIZE_MIB)
+        one.attach("job", program.pid)
+        one.ctl("job", "checkpoint")
+        harness.kill_tree(program.pid)
+        began = time.monotonic()
+        one.ctl("job", "restart")
+        took = time.monotonic() - began
+        survived = 0
+        for kill in range(RESTART_KILLS):
+            one.ctl("job", "kill")
+            steps = program.steps()
+            answered = []
+
+            def restart():
+                try:
+                    one.ctl("job", "restart")
+                    answered.append(True)
+                except OSError:
+                    answered.append(False)
+
+            writer = threading.Thread(target=restart)
+            writer.start()
+            # Also just after the end, when the job has only begun to run.
+            time.sleep(chance.uniform(0, took * 1.5))
+            # Stopped first, so that nothing it started is missed.
+            one.daemon.send_signal(signal.SIGSTOP)
+            checkpointers = [pid for pid in harness.descendants(one.daemon.pid)
+                             if harness.alive(pid) and harness.comm(pid) == "criu"]
+            one.kill_9()
+            writer.join()
+            with self.subTest(kill=kill):
+                for pid in checkpointers:
+                    wait_until(lambda: not harness.alive(pid), f"criu, pid {pid}, to end")
+                one.start()
+                if harness.alive(program.pid):
+                    survived += 1
+                    self.assertEqual(one.status("job")["state"], "running")
+                    self.assert_errno(errno.EEXIST, one.ctl, "job", "restart")
+                else:
+                    self.assertEqual(answered, [False])
+                    self.assertEqual(program.steps(), steps)
+                    one.ctl("job", "restart")
+                program.check_goes_on(more=25)
+        print(f"{survived} of {RESTART_KILLS} survived the daemon", flush=True)
 
     def restart_of_the_last(self, one, program):
         harness.kill_tree(program.pid)

@@ -45,6 +45,14 @@ def start_time(pid):
         return stat.read().rsplit(")", 1)[1].split()[19]
 
 
+def comm(pid):
+    """The name of its program; "" when it is gone."""
+    try:
+        return read(f"/proc/{pid}/comm").strip()
+    except OSError:
+        return ""
+
+
 def kill_tree(root):
     """SIGKILL to root and all below it; returns when none is left."""
     pids = [root] + descendants(root)

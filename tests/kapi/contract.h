@@ -159,7 +159,7 @@ TEST_P(CheckpointerContract, EndedUnitIsRebuiltHeldAndLetGo) {
   auto resumed = (*rebuilding)->Resume();
   ASSERT_TRUE(resumed.ok()) << resumed.error().Text();
   rebuilding->reset();
-  RunningProgram restored(*resumed);
+  RunningProgram restored(*rebuilt);
   EXPECT_TRUE(restored.alive());
   EXPECT_TRUE(checkpointer_->Kill(restored.unit()).ok());
   EXPECT_FALSE(restored.alive());

@@ -85,7 +85,7 @@ class CriuTest : public testing::Test {
     ASSERT_TRUE(rebuilt.ok()) << rebuilt.error().Text() << "\n" << CriusLog();
     auto resumed = (*rebuilding)->Resume();
     ASSERT_TRUE(resumed.ok()) << resumed.error().Text() << "\n" << CriusLog();
-    *unit = *resumed;
+    *unit = *rebuilt;
   }
 
   TestDir work_;

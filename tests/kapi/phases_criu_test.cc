@@ -80,7 +80,7 @@ TEST_F(CriuPhases, StoppedJobIsRestoredWhereItWas) {
   EXPECT_EQ(counter.Value(), stopped_at);
   auto resumed = (*rebuilding)->Resume();
   ASSERT_TRUE(resumed.ok()) << resumed.error().Text() << CriusLog();
-  RunningProgram restored(*resumed);
+  RunningProgram restored(*rebuilt);
   EXPECT_EQ(restored.pid(), pid);
   EXPECT_TRUE(counter.GrowsFrom(stopped_at));
 }
