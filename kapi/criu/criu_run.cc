@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <charconv>
+#include <csignal>
 
 namespace ckptfs {
 namespace {
@@ -93,6 +94,8 @@ void CriuRun::HangUp() {
   hook_listener_.Reset();
   stream_listener_.Reset();
   requests_.reset();
+  // Its user may have stopped it; only when it runs can it notice, and let go of the job.
+  (void)child_->Signal(SIGCONT);
 }
 
 Result<ExitStatus> CriuRun::Finish(std::chrono::seconds limit) {

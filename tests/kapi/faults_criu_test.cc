@@ -82,6 +82,33 @@ TEST_F(CriuFaults, CancelAtAnyMomentLeavesTheJobRunning) {
   }
 }
 
+// criu runs as the job's owner, who can stop it.
+TEST_F(CriuFaults, CancelLetsAStoppedCriuGoOnToItsEnd) {
+  Counter counter(work_ / "count");
+  RunningProgram program({Program("count"), counter.path(), "20"});
+  ASSERT_TRUE(counter.GrowsFrom(0));
+  SaveRequest request = ToSave(program.unit());
+  request.cancel = *CancelToken::Make();
+  auto saving = checkpointer().Prepare(request);
+  ASSERT_TRUE(saving.ok()) << saving.error().Text();
+  MemoryImage image;
+  MemorySink sink(&image);
+  int left = 20, stopped = 0;
+  sink.before_each = [&] {
+    if (--left != 0) return;
+    auto ours = ReadTree(::getpid());
+    if (!ours) return;
+    for (const ProcessInfo& process : *ours)
+      if (process.name == "criu") stopped += ::kill(process.id.pid, SIGSTOP) == 0;
+    request.cancel->Cancel();
+  };
+  auto saved = (*saving)->Checkpoint(sink);
+  EXPECT_GT(stopped, 0);
+  ASSERT_FALSE(saved.ok());
+  EXPECT_EQ(saved.error().code(), Errc::kCancelled) << saved.error().Text();
+  EXPECT_TRUE(RunsFreely(program, counter));
+}
+
 TEST_F(CriuFaults, DaemonKilledAtAnyMomentLeavesTheJobRunning) {
   Counter counter(work_ / "count");
   RunningProgram program({Program("count"), counter.path(), "50"});
