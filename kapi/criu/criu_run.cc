@@ -9,10 +9,13 @@
 #include <charconv>
 #include <csignal>
 
+#include "base/process.h"
+
 namespace ckptfs {
 namespace {
 
 constexpr size_t kLogTailBytes = 256 << 10;
+constexpr auto kWakeEvery = std::chrono::seconds(1);
 
 }  // namespace
 
@@ -94,14 +97,24 @@ void CriuRun::HangUp() {
   hook_listener_.Reset();
   stream_listener_.Reset();
   requests_.reset();
-  // Its user may have stopped it; only when it runs can it notice, and let go of the job.
+}
+
+void CriuRun::Wake() {
   (void)child_->Signal(SIGCONT);
+  auto below = ReadTree(child_->pid());
+  if (!below) return;
+  for (const ProcessInfo& process : *below)
+    if (process.parent == child_->pid() && process.name == "ckptfs-init")
+      ::kill(process.id.pid, SIGCONT);
 }
 
 Result<ExitStatus> CriuRun::Finish(std::chrono::seconds limit) {
-  auto status = child_->WaitFor(limit);
-  if (!status) return status.error();
-  if (*status) return **status;
+  for (auto waited = std::chrono::seconds(0); waited < limit; waited += kWakeEvery) {
+    auto status = child_->WaitFor(kWakeEvery);
+    if (!status) return status.error();
+    if (*status) return **status;
+    Wake();
+  }
   pid_t pid = child_->pid();
   child_->Disown();
   return Fail(Errc::kTimedOut, "criu (pid {}) has not ended in {} s and is left alone", pid,

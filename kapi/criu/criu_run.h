@@ -58,6 +58,9 @@ class CriuRun {
   std::string LogTail() const;
 
  private:
+  // The job's owner, as whom criu and its action script run, may have stopped them; only
+  // when they run can they notice how it ends, and let go of the job.
+  void Wake();
   CriuRun() = default;
 
   Fd work_dir_;

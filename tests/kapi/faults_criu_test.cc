@@ -82,7 +82,16 @@ TEST_F(CriuFaults, CancelAtAnyMomentLeavesTheJobRunning) {
   }
 }
 
-// criu runs as the job's owner, who can stop it.
+// criu and its action script run as the job's owner, who can stop them.
+int StopOurs(std::string_view name) {
+  int stopped = 0;
+  auto ours = ReadTree(::getpid());
+  if (!ours) return 0;
+  for (const ProcessInfo& process : *ours)
+    if (process.name == name) stopped += ::kill(process.id.pid, SIGSTOP) == 0;
+  return stopped;
+}
+
 TEST_F(CriuFaults, CancelLetsAStoppedCriuGoOnToItsEnd) {
   Counter counter(work_ / "count");
   RunningProgram program({Program("count"), counter.path(), "20"});
@@ -96,10 +105,7 @@ TEST_F(CriuFaults, CancelLetsAStoppedCriuGoOnToItsEnd) {
   int left = 20, stopped = 0;
   sink.before_each = [&] {
     if (--left != 0) return;
-    auto ours = ReadTree(::getpid());
-    if (!ours) return;
-    for (const ProcessInfo& process : *ours)
-      if (process.name == "criu") stopped += ::kill(process.id.pid, SIGSTOP) == 0;
+    stopped = StopOurs("criu");
     request.cancel->Cancel();
   };
   auto saved = (*saving)->Checkpoint(sink);
@@ -107,6 +113,23 @@ TEST_F(CriuFaults, CancelLetsAStoppedCriuGoOnToItsEnd) {
   ASSERT_FALSE(saved.ok());
   EXPECT_EQ(saved.error().code(), Errc::kCancelled) << saved.error().Text();
   EXPECT_TRUE(RunsFreely(program, counter));
+}
+
+TEST_F(CriuFaults, AStoppedCriuGoesOnWhenTheJobIsLetGo) {
+  for (const char* name : {"criu", "ckptfs-init"}) {
+    Counter counter(work_ / "count");
+    RunningProgram program({Program("count"), counter.path(), "20"});
+    ASSERT_TRUE(counter.GrowsFrom(0));
+    auto saving = checkpointer().Prepare(ToSave(program.unit()));
+    ASSERT_TRUE(saving.ok()) << saving.error().Text();
+    MemoryImage image;
+    MemorySink sink(&image);
+    ASSERT_TRUE((*saving)->Checkpoint(sink).ok()) << CriusLog();
+    EXPECT_EQ(StopOurs(name), 1) << name;
+    auto resumed = (*saving)->Resume(AfterCheckpoint::kGoOn);
+    EXPECT_TRUE(resumed.ok()) << resumed.error().Text();
+    EXPECT_TRUE(RunsFreely(program, counter)) << name;
+  }
 }
 
 TEST_F(CriuFaults, DaemonKilledAtAnyMomentLeavesTheJobRunning) {
