@@ -247,6 +247,7 @@ Result<void> NodeAgent::Checkpoint(Run& run, OperationReport& report) {
   if (run.command.stop && outcome.version) {
     if (outcome.result) AwaitEnds(run.job, "");
     ExpectEnd(run.job, std::nullopt);
+    if (outcome.result) run.job->Lock()->restart_pending = false;
   }
   if (outcome.version) DeleteOldVersions(run.job);
   return outcome.result;
@@ -332,6 +333,7 @@ Result<void> NodeAgent::Kill(Run& run) {
       outcome = done.error().Add("unit {}", unit.name);
   if (outcome) AwaitEnds(run.job, "killed by signal 9 (SIGKILL)");
   ExpectEnd(run.job, std::nullopt);
+  if (outcome && !run.by_policy) run.job->Lock()->restart_pending = false;
   return outcome;
 }
 

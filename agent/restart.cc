@@ -87,6 +87,8 @@ void NodeAgent::RecordUnits(const JobPtr& job, const std::vector<RestartedUnit>&
     auto data = job->Lock();
     data->last_checkpoint_try = Now();
     if (data->clone_of.empty()) data->last_version = std::max(data->last_version, {version});
+    // The failure that this answers is dealt with: whatever fails from now on is another.
+    data->restart_pending = false;
     // Units that this version has not, and that ended or stopped, are no part of what runs now.
     for (auto& [name, unit] : data->units) {
       unit.state = JobState::kEmpty;
@@ -110,6 +112,7 @@ void NodeAgent::RecordUnits(const JobPtr& job, const std::vector<RestartedUnit>&
 
 Result<void> NodeAgent::Restart(Run& run, OperationReport& report) {
   run.operation->Enter("verify");
+  if (run.by_policy) ++run.job->Lock()->restarts_tried;
   if (!run.command.clone) {
     AwaitEnds(run.job, "unknown");
     if (auto gone = CheckNotAlive(run.job); !gone) return gone.error();
@@ -159,6 +162,7 @@ Result<void> NodeAgent::Restart(Run& run, OperationReport& report) {
   std::vector<RestartedUnit> units;
   decltype(JobData::units) units_before;
   std::optional<uint64_t> version_before;
+  bool pending_before = false;
   restart.built = [&](const std::vector<RestartedUnit>& built) {
     units = built;
     if (shares_files)
@@ -167,6 +171,7 @@ Result<void> NodeAgent::Restart(Run& run, OperationReport& report) {
       auto data = target->Lock();
       units_before = data->units;
       version_before = data->last_version;
+      pending_before = data->restart_pending;
     }
     RecordUnits(target, units, *version);
   };
@@ -181,6 +186,7 @@ Result<void> NodeAgent::Restart(Run& run, OperationReport& report) {
         auto data = target->Lock();
         data->units = std::move(units_before);
         data->last_version = version_before;
+        data->restart_pending = pending_before;
       }
       Keep(target);
     }

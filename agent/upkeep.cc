@@ -105,21 +105,25 @@ bool NodeAgent::Tick() {
 
 void NodeAgent::TickJob(const JobPtr& job, std::chrono::steady_clock::time_point now, bool* hurry) {
   std::optional<Verb> due;
+  bool given_up = false;
   {
     auto data = job->Lock();
     auto interval = data->policy.interval;
     *hurry = *hurry || data->restart_pending || interval.count() > 0;
     if (data->operation || data->forgotten) return;
-    if (data->restart_pending) {
+    if (data->policy.restart != RestartPolicy::kOnFailure && data->restart_pending) {
+      data->restart_pending = false;
+      given_up = true;
+    } else if (data->restart_pending) {
       // A job whose one unit failed is of no use: the others end before all start anew.
       due = data->Alive() ? Verb::kKill : Verb::kRestart;
-      if (due == Verb::kRestart) ++data->restarts_tried;
     } else if (interval.count() > 0 && data->State() == JobState::kRunning &&
                now - data->last_checkpoint_try >= interval) {
       due = Verb::kCheckpoint;
       data->last_checkpoint_try = now;
     }
   }
+  if (given_up) TellEnd(job);
   if (due) StartByPolicy(job, CommandOf(*due));
 }
 
@@ -127,9 +131,10 @@ void NodeAgent::PolicyRestartDone(const JobPtr& job, Verb verb, const Result<voi
   bool gives_up = false;
   {
     auto data = job->Lock();
-    // What cannot be killed now cannot be at the next tick either.
-    gives_up = !outcome && (verb == Verb::kKill || data->restarts_tried >= kMostRestarts);
-    if (gives_up || (outcome && verb == Verb::kRestart)) data->restart_pending = false;
+    // What cannot be killed now cannot be at the next tick either, unless it is gone by itself.
+    gives_up = !outcome && (verb == Verb::kKill ? outcome.error().code() != Errc::kGone
+                                                : data->restarts_tried >= kMostRestarts);
+    if (gives_up) data->restart_pending = false;
   }
   if (gives_up) Event(job->name(), "restart given up");
 }

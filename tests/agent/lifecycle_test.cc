@@ -32,6 +32,7 @@ class LifecycleTest : public AgentTest {
     return answer.get() ? *answer.get() : answer.get().error().Text();
   }
   std::vector<std::shared_ptr<std::promise<Result<std::string>>>> promises_;
+  bool HasEvent(const std::string& text) const { return Events().find(text) != std::string::npos; }
   void KillRestored() {
     for (Child& child : *script_->restored.Lock()) (void)child.Signal(SIGKILL);
   }
@@ -247,6 +248,59 @@ TEST_F(LifecycleTest, AFailedJobIsRestartedThreeTimesAtMost) {
   }
   EXPECT_EQ(Line(ended), "killed by signal 9 (SIGKILL)\n");
   EXPECT_FALSE(IsAlive(b.id()));
+}
+
+// Its end is noticed before the restart that made it has said that it is done.
+TEST_F(LifecycleTest, AJobThatFailsAsItsRestartEndsIsRestartedAgain) {
+  Sleeper sleeper;
+  MakeJob("sim", {{"main", sleeper.pid()}});
+  SetPolicy("sim", "restart on-failure\n");
+  ASSERT_TRUE(Do("sim", Cmd("checkpoint")));
+  std::atomic<bool> killed = false;
+  uint64_t id = events_->Subscribe([&] {
+    if (!HasEvent("sim restart ok") || killed.exchange(true)) return;
+    KillRestored();
+    AwaitState("sim", JobState::kEnded);
+  });
+  sleeper.Kill();
+  AwaitEvent("sim restart ok", 2);
+  events_->Unsubscribe(id);
+}
+
+// Both units fail at once: the one that was to be killed is gone already.
+TEST_F(LifecycleTest, ARestartIsNotGivenUpForAUnitThatIsGoneAlready) {
+  Sleeper a, b;
+  MakeJob("sim", {{"a", a.pid()}, {"b", b.pid()}});
+  SetPolicy("sim", "restart on-failure\n");
+  ASSERT_TRUE(Do("sim", Cmd("checkpoint")));
+  std::atomic<bool> killed = false;
+  uint64_t id = events_->Subscribe([&] {
+    if (!HasEvent("sim kill started by=policy") || killed.exchange(true)) return;
+    b.Kill();
+    AwaitState("sim", JobState::kEnded);
+  });
+  a.Kill();
+  AwaitEvent("sim restart ok");
+  events_->Unsubscribe(id);
+  EXPECT_TRUE(killed);
+}
+
+TEST_F(LifecycleTest, AJobKilledOnPurposeIsNotRestartedForAnEarlierFailure) {
+  Sleeper a, b;
+  MakeJob("sim", {{"a", a.pid()}, {"b", b.pid()}});
+  SetPolicy("sim", "restart on-failure\n");
+  ASSERT_TRUE(Do("sim", Cmd("checkpoint")));
+  auto ended = Wait("sim");
+  // Begun while the end of `a` is told of, and so before a tick can answer it.
+  std::optional<std::future<Result<void>>> killing;
+  uint64_t id = events_->Subscribe([&] {
+    if (!killing && HasEvent("unit a ended")) killing = Begin("sim", Cmd("kill"));
+  });
+  a.Kill();
+  EXPECT_EQ(Line(ended), "killed by signal 9 (SIGKILL)\n");
+  events_->Unsubscribe(id);
+  EXPECT_TRUE(killing->get());
+  EXPECT_THAT(Events(), Not(HasSubstr("restart")));
 }
 
 TEST_F(LifecycleTest, WhatEndsWellOrIsKilledOnPurposeIsNotRestarted) {
