@@ -283,13 +283,13 @@ void NodeAgent::DeleteOldVersions(const JobPtr& job) {
   }
 }
 
-Result<void> NodeAgent::SetStates(const Run& run, JobState state) {
+Result<void> NodeAgent::SetStates(const JobPtr& job, JobState state) {
   {
-    auto data = run.job->Lock();
+    auto data = job->Lock();
     for (auto& [name, unit] : data->units)
       if (IsLive(unit.state)) unit.state = state;
   }
-  return run.job->Save(*options_.store);
+  return job->Save(*options_.store);
 }
 
 Result<void> NodeAgent::Suspend(Run& run) {
@@ -299,6 +299,12 @@ Result<void> NodeAgent::Suspend(Run& run) {
     if (auto tree = RecheckTree(unit.processes); !tree)
       return tree.error().Add("unit {}", unit.name);
   run.operation->Enter("stop");
+  // Recorded first: were the daemon killed in between, no record would say that a job runs
+  // which stands still. At its next start it looks whether one recorded as suspended does.
+  if (auto recorded = SetStates(run.job, JobState::kSuspended); !recorded) {
+    (void)SetStates(run.job, JobState::kRunning);
+    return recorded;
+  }
   if (run.caller_inside) run.answer->Give({});
   for (size_t i = 0; i < live->size(); ++i) {
     const LiveUnit& unit = (*live)[i];
@@ -306,9 +312,10 @@ Result<void> NodeAgent::Suspend(Run& run) {
     if (done) done = unit.checkpointer->Suspend(unit.processes);
     if (done) continue;
     for (size_t j = 0; j < i; ++j) (void)(*live)[j].checkpointer->Unsuspend((*live)[j].processes);
+    (void)SetStates(run.job, JobState::kRunning);
     return done.error().Add("unit {}", unit.name);
   }
-  return SetStates(run, JobState::kSuspended);
+  return {};
 }
 
 Result<void> NodeAgent::Unsuspend(Run& run) {
@@ -318,7 +325,7 @@ Result<void> NodeAgent::Unsuspend(Run& run) {
   for (const LiveUnit& unit : *live)
     if (auto done = unit.checkpointer->Unsuspend(unit.processes); !done)
       return done.error().Add("unit {}", unit.name);
-  return SetStates(run, JobState::kRunning);
+  return SetStates(run.job, JobState::kRunning);
 }
 
 Result<void> NodeAgent::Kill(Run& run) {

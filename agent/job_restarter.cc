@@ -85,6 +85,7 @@ class Run {
     auto files = LoadSavedFiles(*unit.source);
     if (!files) return files.error();
     unit.files = std::move(*files);
+    unit.result.suspended = unit.files.suspended;
     auto work = WorkFolder::Make(job_.work_parent, job_.job + "." + unit.info->name, job_.owner);
     if (!work) return work.error();
     unit.work.emplace(std::move(*work));

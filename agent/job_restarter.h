@@ -19,6 +19,7 @@ namespace ckptfs {
 struct RestartedUnit {
   std::string name;
   std::string uses;
+  bool suspended = false;  // when it was saved; it is let go at the end
   UnitProcesses processes;
   std::vector<ProcessId> members;
   std::vector<std::string> warnings;

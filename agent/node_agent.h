@@ -96,7 +96,9 @@ class NodeAgent final : public Agent {
     bool suspended = false;
   };
   Result<std::vector<LiveUnit>> LiveUnits(const JobPtr& job);
-  Result<void> SetStates(const Run& run, JobState state);
+  // At the start: one that runs though it is recorded as suspended is recorded as running.
+  void CheckSuspended(const JobPtr& job);
+  Result<void> SetStates(const JobPtr& job, JobState state);
   void ExpectEnd(const JobPtr& job, std::optional<JobState> state);
   // Until the supervisor has seen the ends that an operation brought about.
   void AwaitEnds(const JobPtr& job, std::string_view exit);

@@ -99,7 +99,7 @@ void NodeAgent::RecordUnits(const JobPtr& job, const std::vector<RestartedUnit>&
     for (const RestartedUnit& each : units) {
       Unit& unit = data->units[each.name];
       unit.uses = each.uses;
-      unit.state = JobState::kRunning;
+      unit.state = each.suspended ? JobState::kSuspended : JobState::kRunning;
       unit.processes = each.processes;
       unit.members = each.members;
       unit.expected_end.reset();
@@ -192,6 +192,7 @@ Result<void> NodeAgent::Restart(Run& run, OperationReport& report) {
     }
     return done.error().Add("version {}", *version);
   }
+  (void)SetStates(target, JobState::kRunning);
   for (const RestartedUnit& unit : units) {
     report.memory_bytes += run.operation->OfUnit(unit.name)->bytes_done;
     for (const std::string& words : unit.warnings)

@@ -1,5 +1,8 @@
 // What happens by itself: units end, intervals pass, failed jobs are restarted.
+#include <tuple>
+
 #include "agent/node_agent.h"
+#include "kapi/tree_control.h"
 
 namespace ckptfs {
 namespace {
@@ -31,9 +34,31 @@ Result<void> NodeAgent::Begin() {
       for (const auto& [name, unit] : data->units)
         if (unit.processes) live.emplace_back(name, unit.processes->root);
     }
+    CheckSuspended(job);
     for (const auto& [name, root] : live) WatchUnit(job, name, root);
   }
   return {};
+}
+
+// The daemon was killed during a suspend or a resume, or somebody else has continued it.
+void NodeAgent::CheckSuspended(const JobPtr& job) {
+  std::vector<std::tuple<std::string, std::string, UnitProcesses>> suspended;
+  {
+    auto data = job->Lock();
+    for (const auto& [name, unit] : data->units)
+      if (unit.processes && unit.state == JobState::kSuspended)
+        suspended.emplace_back(name, unit.uses, *unit.processes);
+  }
+  for (const auto& [name, uses, processes] : suspended) {
+    auto stands = IsTreeStopped(processes.root);
+    if (!stands || *stands) continue;
+    auto checkpointer = checkpointers_.Find(uses);
+    // A part of it may stand still.
+    if (checkpointer) (void)(*checkpointer)->Unsuspend(processes);
+    job->Lock()->units[name].state = JobState::kRunning;
+    Event(job->name(), fmt::format("unit {} runs, though it was suspended: it goes on", name));
+    Keep(job);
+  }
 }
 
 std::chrono::steady_clock::time_point NodeAgent::Now() const {

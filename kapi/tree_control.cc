@@ -86,6 +86,14 @@ Result<std::vector<ProcessId>> StopTree(const ProcessId& root) {
   }
 }
 
+Result<bool> IsTreeStopped(const ProcessId& root) {
+  auto tree = TreeNow(root);
+  if (!tree) return tree.error();
+  return std::all_of(tree->begin(), tree->end(), [](const ProcessInfo& process) {
+    return HasEnded(process) || IsStopped(process);
+  });
+}
+
 Result<void> ContinueTree(const ProcessId& root, const std::vector<ProcessId>& leave) {
   auto tree = TreeNow(root);
   if (!tree) return tree.error();

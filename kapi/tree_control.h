@@ -14,6 +14,8 @@ namespace ckptfs {
 // finds nothing that runs. Gives the processes that were stopped already.
 // Errors: kTimedOut after 10 s, and everything is continued again.
 Result<std::vector<ProcessId>> StopTree(const ProcessId& root);
+// Whether every process of the tree that has not ended is stopped; true if it is gone.
+Result<bool> IsTreeStopped(const ProcessId& root);
 // SIGCONTs the tree but for `leave`, children first.
 Result<void> ContinueTree(const ProcessId& root, const std::vector<ProcessId>& leave);
 // SIGKILLs the tree until nothing of it is left but zombies; reaps those that

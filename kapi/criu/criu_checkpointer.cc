@@ -50,8 +50,12 @@ Result<std::unique_ptr<Rebuilding>> CriuCheckpointer::PrepareRebuild(RebuildRequ
 }
 
 Result<void> CriuCheckpointer::Suspend(const UnitProcesses& unit) {
+  auto stands = IsTreeStopped(unit.root);
+  if (!stands) return stands.error();
   auto stopped_before = StopTree(unit.root);
   if (!stopped_before) return stopped_before.error();
+  // Nothing would be left for Unsuspend: it was suspended, before this object was made.
+  if (*stands) stopped_before->clear();
   auto known = stopped_before_.Lock();
   // The second of two Suspends finds everything stopped, by the first.
   auto it = known->find(unit.root.pid);

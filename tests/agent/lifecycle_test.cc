@@ -192,6 +192,50 @@ TEST_F(LifecycleTest, WhatAForgottenUnitLeftBehindIsNotDoubled) {
   EXPECT_TRUE(Do("sim", Cmd("restart")).ok());
 }
 
+// A daemon that is killed in between knows of it at its next start.
+TEST_F(LifecycleTest, ASuspendIsRecordedBeforeItIsDone) {
+  Sleeper sleeper;
+  MakeJob("sim", {{"main", sleeper.pid()}});
+  std::string record;
+  script_->Set([&](std::string_view phase, std::string_view) -> Result<void> {
+    if (phase == "suspend") record = store_->Records("job/").begin()->second;
+    return phase == "suspend" ? Fail(Errc::kIo, "it cannot be stopped") : Result<void>();
+  });
+  EXPECT_FALSE(Do("sim", Cmd("suspend")));
+  EXPECT_THAT(record, HasSubstr("state suspended"));
+  EXPECT_EQ(StatusOf("sim").state, JobState::kRunning);
+  EXPECT_THAT(store_->Records("job/").begin()->second, HasSubstr("state running"));
+}
+
+TEST_F(LifecycleTest, ARestartOfASuspendedJobIsRecordedAsSuspendedUntilItRuns) {
+  Sleeper sleeper;
+  MakeJob("sim", {{"main", sleeper.pid()}});
+  ASSERT_TRUE(Do("sim", Cmd("suspend")));
+  ASSERT_TRUE(Do("sim", Cmd("checkpoint stop")));
+  std::string record;
+  script_->Set([&](std::string_view phase, std::string_view) -> Result<void> {
+    if (phase == "unsuspend") record = store_->Records("job/").begin()->second;
+    return {};
+  });
+  ASSERT_TRUE(Do("sim", Cmd("restart")));
+  EXPECT_THAT(record, HasSubstr("state suspended"));
+  EXPECT_EQ(StatusOf("sim").state, JobState::kRunning);
+}
+
+TEST_F(LifecycleTest, AtItsStartTheDaemonSeesWhetherWhatIsSuspendedStandsStill) {
+  Sleeper stands, runs;
+  MakeJob("stands", {{"main", stands.pid()}});
+  MakeJob("runs", {{"main", runs.pid()}});
+  for (const char* job : {"stands", "runs"}) ASSERT_TRUE(Do(job, Cmd("suspend")));
+  ::kill(runs.pid(), SIGCONT);
+  RestartAgent();
+  EXPECT_EQ(StatusOf("stands").state, JobState::kSuspended);
+  EXPECT_EQ(StatusOf("runs").state, JobState::kRunning);
+  EXPECT_TRUE(stands.Stopped());
+  ASSERT_TRUE(Do("stands", Cmd("resume")));
+  EXPECT_FALSE(stands.Stopped());
+}
+
 TEST_F(LifecycleTest, OldVersionsGoAsThePolicySays) {
   Sleeper sleeper;
   MakeJob("sim", {{"main", sleeper.pid()}});

@@ -124,6 +124,38 @@ class Crash(harness.Case):
                 program.check_goes_on(more=25)
         print(f"{survived} of {RESTART_KILLS} survived the daemon", flush=True)
 
+    def test_killed_daemon_leaves_no_job_stopped_unawares(self):
+        one = self.mount("one")
+        program = self.program("memory.py", SIZE_MIB)
+        one.attach("job", program.pid)
+        chance = random.Random(int(os.environ.get("CKPTFS_SEED", "1")))
+        for kill in range(RESTART_KILLS):
+            stop = threading.Event()
+
+            def toggle():
+                try:
+                    while not stop.is_set():
+                        one.ctl("job", "suspend")
+                        one.ctl("job", "resume")
+                except OSError:
+                    pass  # the daemon is gone
+
+            writer = threading.Thread(target=toggle)
+            writer.start()
+            time.sleep(chance.uniform(0, 0.05))
+            one.kill_9()
+            stop.set()
+            writer.join()
+            one.start()
+            with self.subTest(kill=kill):
+                state = one.status("job")["state"]
+                if state == "suspended":
+                    if kill % 2:
+                        one.ctl("job", "checkpoint")
+                    one.ctl("job", "resume")
+                self.assertEqual(one.status("job")["state"], "running")
+                program.check_goes_on(more=2)
+
     def restart_of_the_last(self, one, program):
         harness.kill_tree(program.pid)
         one.ctl("job", "restart")
