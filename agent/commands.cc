@@ -211,6 +211,10 @@ Result<void> NodeAgent::Checkpoint(Run& run, OperationReport& report) {
   CheckpointJob job;
   {
     auto data = run.job->Lock();
+    // A version without the unit that failed would be what the restart starts from.
+    if (data->restart_pending)
+      return Fail(Errc::kBusy, "a unit of the job has failed, and the job is about to be restarted")
+          .WithRemedy("wait for it; 'kill' or the policy 'restart never' withdraws it");
     job.policy = data->policy;
     data->last_checkpoint_try = Now();
     job.begin = {.job = run.job->name(),

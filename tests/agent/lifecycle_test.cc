@@ -347,6 +347,24 @@ TEST_F(LifecycleTest, AJobKilledOnPurposeIsNotRestartedForAnEarlierFailure) {
   EXPECT_THAT(Events(), Not(HasSubstr("restart")));
 }
 
+// What is left of the job must not become the version that it is restarted from.
+TEST_F(LifecycleTest, AJobThatLacksAFailedUnitIsNotSavedBeforeItsRestart) {
+  Sleeper a, b;
+  MakeJob("sim", {{"a", a.pid()}, {"b", b.pid()}});
+  SetPolicy("sim", "restart on-failure\n");
+  ASSERT_TRUE(Do("sim", Cmd("checkpoint")));
+  std::optional<std::future<Result<void>>> saving;
+  uint64_t id = events_->Subscribe([&] {
+    if (!saving && HasEvent("unit a ended")) saving = Begin("sim", Cmd("checkpoint"));
+  });
+  a.Kill();
+  AwaitEvent("sim restart ok");
+  events_->Unsubscribe(id);
+  EXPECT_EQ(saving->get().error().code(), Errc::kBusy);
+  EXPECT_EQ(UnitOf("sim", "a").state, JobState::kRunning);
+  EXPECT_EQ(UnitOf("sim", "b").state, JobState::kRunning);
+}
+
 TEST_F(LifecycleTest, WhatEndsWellOrIsKilledOnPurposeIsNotRestarted) {
   Sleeper good({"/bin/sh", "-c", "sleep 0.3"}), killed;
   MakeJob("good", {{"main", good.pid()}});
