@@ -125,11 +125,11 @@ void NodeAgent::RunCommand(Run& run) {
   // no reason to wait. Whatever changes which processes there are is on the disk first.
   bool goes_on = run.command.verb == Verb::kCheckpoint && !run.command.stop && outcome;
   if (goes_on) run.answer->Give(outcome);
+  if (run.by_policy && run.command.verb != Verb::kCheckpoint)
+    PolicyRestartDone(run.job, run.command.verb, outcome);
   if (run.clone) Keep(run.clone);
   Keep(run.job);
   run.job->changed().notify_all();
-  if (run.by_policy && run.command.verb != Verb::kCheckpoint)
-    PolicyRestartDone(run.job, run.command.verb, outcome);
   run.answer->Give(outcome);
   // Ends that the command brought about were seen while it was at work.
   TellEnd(run.job);

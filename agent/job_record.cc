@@ -166,6 +166,7 @@ bool SetJobLine(std::string_view key, std::string_view value, JobData* data) {
   }
   if (key == "last_version") return ParseNumber(value, &data->last_version.emplace());
   if (key == "restarts_tried") return ParseNumber(value, &data->restarts_tried);
+  if (key == "restart_pending") return data->restart_pending = value == "yes";
   if (key == "last") return ParseLast(value, &data->last_operation.emplace());
   if (key == "last_command" && data->last_operation) {
     data->last_operation->command = value;
@@ -197,6 +198,7 @@ void ForgetProcesses(JobData* data) {
 std::string FormatRecord(const JobData& data, std::string_view boot) {
   std::string text = fmt::format("{}\nboot {}\nowner {} {}\nrestarts_tried {}\n", kFirstLine, boot,
                                  data.owner_uid, data.owner_gid, data.restarts_tried);
+  if (data.restart_pending) text += "restart_pending yes\n";
   if (!data.clone_of.empty()) text += fmt::format("clone_of {}\n", data.clone_of);
   if (data.last_version) text += fmt::format("last_version {}\n", *data.last_version);
   std::istringstream policy(data.policy.Format());

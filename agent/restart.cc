@@ -112,7 +112,10 @@ void NodeAgent::RecordUnits(const JobPtr& job, const std::vector<RestartedUnit>&
 
 Result<void> NodeAgent::Restart(Run& run, OperationReport& report) {
   run.operation->Enter("verify");
-  if (run.by_policy) ++run.job->Lock()->restarts_tried;
+  if (run.by_policy) {
+    ++run.job->Lock()->restarts_tried;
+    Keep(run.job);
+  }
   if (!run.command.clone) {
     AwaitEnds(run.job, "unknown");
     if (auto gone = CheckNotAlive(run.job); !gone) return gone.error();

@@ -148,7 +148,10 @@ void NodeAgent::TickJob(const JobPtr& job, std::chrono::steady_clock::time_point
       data->last_checkpoint_try = now;
     }
   }
-  if (given_up) TellEnd(job);
+  if (given_up) {
+    Keep(job);
+    TellEnd(job);
+  }
   if (due) StartByPolicy(job, CommandOf(*due));
 }
 

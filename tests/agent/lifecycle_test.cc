@@ -365,6 +365,31 @@ TEST_F(LifecycleTest, AJobThatLacksAFailedUnitIsNotSavedBeforeItsRestart) {
   EXPECT_EQ(UnitOf("sim", "b").state, JobState::kRunning);
 }
 
+TEST_F(LifecycleTest, ARestartThatIsDueIsNotForgottenByADaemonThatEnds) {
+  Sleeper a, b;
+  MakeJob("sim", {{"a", a.pid()}, {"b", b.pid()}});
+  SetPolicy("sim", "restart on-failure\n");
+  ASSERT_TRUE(Do("sim", Cmd("checkpoint")));
+  std::string record;
+  script_->Set([&](std::string_view phase, std::string_view) -> Result<void> {
+    if (phase == "kill") record = store_->Records("job/").at("job/sim");
+    return {};
+  });
+  a.Kill();
+  AwaitEvent("sim restart ok");
+  ASSERT_THAT(record, HasSubstr("\nrestart_pending yes\n"));
+  // As if the daemon had ended there, and `b` with it.
+  script_->Set(nullptr);
+  ASSERT_TRUE(Do("sim", Cmd("kill")));
+  agent_.reset();
+  std::string ended = store_->Records("job/").at("job/sim");
+  ASSERT_THAT(ended, Not(HasSubstr("restart_pending")));
+  ended.insert(ended.find("policy "), "restart_pending yes\n");
+  ASSERT_TRUE(store_->PutRecord("job/sim", ended));
+  RestartAgent();
+  AwaitEvent("sim restart ok", 2);
+}
+
 TEST_F(LifecycleTest, WhatEndsWellOrIsKilledOnPurposeIsNotRestarted) {
   Sleeper good({"/bin/sh", "-c", "sleep 0.3"}), killed;
   MakeJob("good", {{"main", good.pid()}});
@@ -406,6 +431,7 @@ TEST(Records, SurviveARoundTrip) {
   data.clone_of = "sim";
   data.last_version = 12;
   data.restarts_tried = 2;
+  data.restart_pending = true;
   data.policy.keep = 3;
   data.last_operation = OperationReport{.command = "checkpoint\nstop",
                                         .result = "io",
